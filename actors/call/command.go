@@ -36,7 +36,8 @@ type Command struct {
 	Errors       []UserError // invitees that were turned away before the call saw them: malformed, unregistered
 
 	Invite *Invite // OpInvite only
-	Seq    uint64  // OpTold only
+	// OpTold only: the session has what changes From (exclusive) to Seq owed User.
+	From, Seq uint64
 }
 
 // Invite is the part of callInvite that only creation needs.
@@ -59,6 +60,7 @@ const (
 	EventTimeout
 	EventEnded
 	EventUserState
+	EventWatch // not for devices: To's session is asked to say when he goes offline or comes back
 )
 
 // Event is one thing that one user's devices must hear.
@@ -68,11 +70,12 @@ type Event struct {
 	Devices Audience
 	Device  DeviceID // the device that Audience speaks of
 
-	Version uint64
-	Reason  Reason
-	By      UserID // empty: the server
-	ByDev   DeviceID
-	At      Millis
+	From, Seq uint64 // the changes it speaks of, From exclusive; the session acknowledges both
+	Version   uint64
+	Reason    Reason
+	By        UserID // empty: the server
+	ByDev     DeviceID
+	At        Millis
 
 	Changed      []UserID // EventUserState: who changed
 	Inviter      UserID   // EventCancelled

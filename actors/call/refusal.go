@@ -33,6 +33,7 @@ const (
 type Refusal struct {
 	Code    Code
 	Message string // for people: names the field or the state
+	Errors  []UserError
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%d: %s", r.Code, r.Message) }

@@ -153,7 +153,6 @@ type Participant struct {
 	Main      DeviceID // main device in this call; empty = none yet
 	MovedFrom DeviceID // the device that was main before MovedSeq
 	Invited   bool     // was at some time invited to this call, or is its caller
-	Rang      bool     // since his last invitation he has been told that it rings
 
 	InvitedSeq  uint64 // last invitation
 	AnsweredSeq uint64 // last time he left the pending states
@@ -202,8 +201,8 @@ type Times struct {
 
 // Limits of one call's memory.
 const (
-	MaxOutcomes = 32 // outcomes remembered per call
-	MaxRecorded = 64 // participants remembered per call, those who left included
+	MaxOutcomes = 32  // outcomes remembered per call
+	MaxRecorded = 128 // participants remembered per call, those who left included
 )
 
 // Find gives the participant, or nil. The pointer is into s: read only.

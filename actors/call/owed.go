@@ -1,0 +1,251 @@
+package call
+
+// emit tells every participant what the changes since he was last told owe him.
+func (t *turn) emit() {
+	for i := range t.s.Users {
+		p := &t.s.Users[i]
+		if p.Sent >= t.s.Seq {
+			continue
+		}
+		current := p.Told >= p.Sent
+		owed := t.s.owed(p, p.Sent)
+		switch {
+		case len(owed) > 0:
+			t.tell(p.Sent, owed)
+			p.Sent = t.s.Seq
+			if current {
+				p.RetryAt = t.now.add(retryAfter)
+			}
+		case current:
+			p.Sent, p.Told = t.s.Seq, t.s.Seq
+		}
+	}
+}
+
+func (t *turn) tell(from uint64, owed []Event) {
+	for _, e := range owed {
+		e.From, e.Seq = from, t.s.Seq
+		t.events = append(t.events, e)
+	}
+}
+
+// repeat tells those again whose session has not acknowledged in time.
+func (t *turn) repeat() {
+	if t.s.Closed {
+		return
+	}
+	for i := range t.s.Users {
+		p := &t.s.Users[i]
+		if due := p.retryDue(); due == 0 || due > t.now {
+			continue
+		}
+		owed := t.s.owed(p, p.Told)
+		if len(owed) == 0 {
+			p.Told = p.Sent
+			continue
+		}
+		p.RetryAt, p.Sent = t.now.add(retryAfter), t.s.Seq
+		t.tell(p.Told, owed)
+	}
+}
+
+// told notes what the user's session acknowledges; an acknowledgement behind a gap says nothing, the gap will be told again.
+func (t *turn) told(c Command) {
+	p := t.s.Find(c.User)
+	if p == nil || c.From > p.Told || c.Seq <= p.Told || c.Seq > p.Sent {
+		return
+	}
+	p.Told = c.Seq
+	p.RetryAt = t.now.add(retryAfter)
+}
+
+// close lets an ended call go once everybody knows, or the linger is over.
+func (t *turn) close() {
+	if t.s.Version == 0 || t.s.Open() || t.s.Closed {
+		return
+	}
+	if t.now < t.s.Ended.add(linger) {
+		for i := range t.s.Users {
+			if p := &t.s.Users[i]; p.Told < p.Sent {
+				return
+			}
+		}
+	}
+	t.s.Closed, t.durable = true, true
+}
+
+// Resume is the state as a new owner takes it up: what was under way is lost, whoever lags is told again.
+func (s State) Resume() State {
+	users := make([]Participant, len(s.Users))
+	copy(users, s.Users)
+	for i := range users {
+		p := &users[i]
+		p.Sent, p.RetryAt, p.WatchedUntil, p.OfflineSince = s.Seq, 0, 0, 0
+	}
+	s.Users = users
+	return s
+}
+
+// owed is what p's devices must hear of the changes after since (SPEC 3, "Who hears what"; SEQUENCES).
+func (s *State) owed(p *Participant, since uint64) []Event {
+	fresh := p.Change.Seq > since
+	switch {
+	case p.State.Pending():
+		return s.owedPending(p, since)
+	case p.State == Accepted:
+		return s.owedAccepted(p, since)
+	case !fresh:
+		return nil
+	}
+	own := s.event(EventUserState, p, p.Change)
+	switch p.State {
+	case Timeout:
+		return []Event{s.event(EventTimeout, p, p.Change).to(AllDevices, "")}
+	case BeCancelled:
+		e := s.event(EventCancelled, p, p.Change).to(AllDevices, "")
+		e.Inviter, e.ExtendedData = p.Inviter, s.dataOf(p.Change.By)
+		return []Event{e}
+	case Rejected:
+		own.Changed = []UserID{p.User}
+		return append([]Event{own.to(OnlyDevice, p.Change.Device)}, elsewhere(own, p.Change.Device))
+	case Cancelled:
+		if p.Change.By != p.User {
+			return nil
+		}
+		own.Changed = s.changed(since)
+		return s.toActing(own, p)
+	case Quit:
+		own.Changed = []UserID{p.User}
+		out := s.toActing(own, p)
+		if p.AnsweredSeq > max(since, p.InvitedSeq) {
+			out = append(out, elsewhere(own, p.Main))
+		}
+		return out
+	}
+	return nil
+}
+
+func (s *State) owedPending(p *Participant, since uint64) []Event {
+	if ended := s.ended(p, since); ended != nil {
+		return []Event{ended.to(AllDevices, "")}
+	}
+	if !s.Open() {
+		return nil
+	}
+	if p.InvitedSeq > since {
+		return []Event{s.event(EventReceived, p, p.Change).to(AllDevices, "")}
+	}
+	return s.userState(p, since, s.changed(since), AllDevices, "")
+}
+
+func (s *State) owedAccepted(p *Participant, since uint64) []Event {
+	if since == 0 && p.User == s.Caller {
+		return s.owedCreation(p)
+	}
+	var out []Event
+	if joined := p.JoinedSeq > since; !joined {
+		changed := s.changed(since)
+		out = s.userState(p, since, changed, OnlyDevice, p.Main)
+	}
+	if p.AnsweredSeq > max(since, p.InvitedSeq, p.JoinedSeq) {
+		own := s.event(EventUserState, p, p.Change)
+		own.Changed = []UserID{p.User}
+		out = append(out, elsewhere(own, p.Main))
+	}
+	if p.MovedSeq > since && p.MovedFrom != "" {
+		moved := s.event(EventUserState, p, p.Change).to(OnlyDevice, p.MovedFrom)
+		moved.Changed, moved.Reason = []UserID{p.User}, ReasonMovedToOtherDevice
+		moved.By, moved.ByDev = p.User, p.Main
+		out = append(out, moved)
+	}
+	if ended := s.ended(p, since); ended != nil {
+		out = append(out, ended.to(OnlyDevice, p.Main))
+		if s.EndedBy == p.User && s.EndDevice != p.Main {
+			out = append(out, ended.to(OnlyDevice, s.EndDevice))
+		}
+	}
+	return out
+}
+
+// owedCreation is what the caller hears of his own call: the users on the inviting device, Created on all.
+func (s *State) owedCreation(p *Participant) []Event {
+	if !s.Open() {
+		return nil
+	}
+	users := s.userState(p, 0, s.changed(0), OnlyDevice, p.Main)
+	created := s.event(EventCreated, p, Change{By: s.Caller, Device: p.Main, At: s.Created})
+	return append(users, created.to(OnlyDevice, p.Main), created.to(OtherThan, p.Main))
+}
+
+// changed lists who changed after since, in the order of the call.
+func (s *State) changed(since uint64) []UserID {
+	var out []UserID
+	for i := range s.Users {
+		if s.Users[i].Change.Seq > since {
+			out = append(out, s.Users[i].User)
+		}
+	}
+	return out
+}
+
+// userState is callUserStateChanged for the changed users, in the words of the latest of their changes.
+func (s *State) userState(p *Participant, since uint64, changed []UserID, a Audience, d DeviceID) []Event {
+	if len(changed) == 0 {
+		return nil
+	}
+	var last Change
+	for i := range s.Users {
+		if c := s.Users[i].Change; c.Seq > since && c.Seq >= last.Seq {
+			last = c
+		}
+	}
+	e := s.event(EventUserState, p, last).to(a, d)
+	e.Changed = changed
+	return []Event{e}
+}
+
+// ended is callInvitationEnded, where the end is one that is told (SPEC 3).
+func (s *State) ended(p *Participant, since uint64) *Event {
+	if s.Open() || s.EndSeq <= since {
+		return nil
+	}
+	switch s.EndReason {
+	case ReasonEndedByUser, ReasonMaxDuration, ReasonAloneTimeout, ReasonEndedByServer:
+	default:
+		return nil
+	}
+	e := s.event(EventEnded, p, Change{By: s.EndedBy, Device: s.EndDevice, Reason: s.EndReason, At: s.Ended})
+	e.ExtendedData = s.dataOf(s.EndedBy)
+	return &e
+}
+
+func (s *State) event(k Kind, p *Participant, c Change) Event {
+	return Event{Kind: k, To: p.User, Version: s.Version, Reason: c.Reason, By: c.By, ByDev: c.Device, At: c.At}
+}
+
+func (e Event) to(a Audience, d DeviceID) Event {
+	e.Devices, e.Device = a, d
+	return e
+}
+
+// toActing addresses the acting user's own change: his main device, and the one that acted if that is another.
+func (s *State) toActing(e Event, p *Participant) []Event {
+	out := []Event{e.to(OnlyDevice, p.Main)}
+	if p.Change.Device != "" && p.Change.Device != p.Main {
+		out = append(out, e.to(OnlyDevice, p.Change.Device))
+	}
+	return out
+}
+
+// elsewhere tells the devices that rang, but did not act, that it is over for them (SPEC 6).
+func elsewhere(e Event, acted DeviceID) Event {
+	e.Reason = ReasonAnsweredElsewhere
+	return e.to(OtherThan, acted)
+}
+
+func (s *State) dataOf(u UserID) string {
+	if p := s.Find(u); p != nil {
+		return p.ExtendedData
+	}
+	return ""
+}

@@ -1,0 +1,76 @@
+package session
+
+import (
+	"slices"
+
+	"carillon/actors/call"
+)
+
+// tell hands a call's frames to the devices they are for, all frames of one device together, and acknowledges. A user
+// without devices is told too: he learns the outcome in the sync of his next login (SPEC 9.4).
+func (t *turn) tell(m Tell) {
+	for i := range t.devices {
+		d := &t.devices[i]
+		if d.conn == (Conn{}) {
+			continue
+		}
+		var frames []byte
+		for _, it := range m.Items {
+			if it.reaches(d.id) {
+				frames = join2(frames, it.Frame)
+			}
+		}
+		answers := 0
+		if len(m.Answer) > 0 && d.conn == m.AnswerTo {
+			frames, answers = join2(frames, m.Answer), 1
+		}
+		if len(frames) > 0 {
+			t.deliver(d, m.Call, Deliver{Conn: d.conn, Frames: frames, Answers: answers})
+		}
+	}
+	if m.Seq > 0 {
+		t.do(Ack{Call: m.Call, Epoch: m.Epoch, From: m.From, Seq: m.Seq})
+	}
+}
+
+func (it *Item) reaches(d call.DeviceID) bool {
+	switch it.Devices {
+	case call.AllDevices:
+		return true
+	case call.OnlyDevice:
+		return d == it.Device
+	case call.OtherThan:
+		return d != it.Device
+	}
+	return false
+}
+
+// join2 is a and b together; it copies only when both have something.
+func join2(a, b []byte) []byte {
+	switch {
+	case len(a) == 0:
+		return b
+	case len(b) == 0:
+		return a
+	}
+	return append(slices.Clip(a), b...)
+}
+
+// deliver hands frames over, or holds them behind an unanswered login. What the login's snapshot of that call will say
+// anyway is dropped.
+func (t *turn) deliver(d *device, id call.ID, out Deliver) {
+	j := d.joining
+	if j == nil {
+		t.do(out)
+		return
+	}
+	if slices.Contains(j.await, id) {
+		return
+	}
+	if j.size += len(out.Frames); j.size > maxHeld {
+		t.do(Hang{Conn: d.conn})
+		d.conn, d.joining = Conn{}, nil
+		return
+	}
+	j.held = append(j.held, out)
+}

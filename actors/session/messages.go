@@ -1,0 +1,129 @@
+package session
+
+import "carillon/actors/call"
+
+// What a session hears. Each is a value; byte slices are never written after they were handed over.
+type (
+	// Login is a device that has shown its token. Calls are those the session must ask before it answers.
+	Login struct {
+		Device  call.DeviceID
+		Conn    Conn
+		Request uint64 // request_id of the answer
+		Calls   []call.ID
+		Known   []call.ID // of Calls: those that the device named itself
+		Cut     bool      // there were more calls than MaxCalls
+	}
+	// Register is a device that is logged in already, told to a session that does not know it.
+	Register struct {
+		Device call.DeviceID
+		Conn   Conn
+	}
+	// Synced is one call's word for a login.
+	Synced struct {
+		Call     call.ID
+		Conn     Conn
+		Snapshot []byte // empty: nothing to tell this device
+		Ring     []byte // the frame that makes a pending invitation ring; empty when it is not pending
+	}
+	// Seen is a sign of life of a connection.
+	Seen struct{ Conn Conn }
+	// Broken is the end of a connection without a logout.
+	Broken struct{ Conn Conn }
+	// Logout is the end of a device's session.
+	Logout struct {
+		Conn    Conn
+		Request uint64
+	}
+	// Tell is what a call has for the user's devices: its frames, in order, then at most one answer.
+	Tell struct {
+		Call      call.ID
+		Epoch     uint64 // of the call's owner; returned in the acknowledgement
+		From, Seq uint64 // what to acknowledge; both zero: nothing
+		Items     []Item
+		AnswerTo  Conn
+		Answer    []byte
+	}
+	// Watch asks the session to say when the user goes and comes back; Offline is what the call believes now.
+	Watch struct {
+		Call    call.ID
+		Offline bool
+	}
+	// Heard is a call's word that it knows about the user's presence; Done, that it no longer cares.
+	Heard struct {
+		Call    call.ID
+		Offline bool
+		Done    bool
+	}
+	// Tick is the passing of time.
+	Tick struct{}
+)
+
+// Item is one frame for some of the user's devices.
+type Item struct {
+	Devices call.Audience
+	Device  call.DeviceID
+	Frame   []byte
+}
+
+// Effect is one thing that must happen after a Step, in order.
+type Effect interface{ effect() }
+
+// The effects.
+type (
+	// Deliver hands frames to a connection; Answers of them are answers.
+	Deliver struct {
+		Conn    Conn
+		Frames  []byte
+		Answers int
+	}
+	// Welcome answers a login: the snapshots, then the rings that were not named, then what came in meanwhile.
+	Welcome struct {
+		Login  Login
+		Synced []Synced
+		Held   []Deliver
+		Cut    bool // not every call has said its word
+	}
+	// Bye answers a logout and closes the connection.
+	Bye struct {
+		Conn    Conn
+		Request uint64
+	}
+	// Kick ends a connection whose place another one took.
+	Kick struct {
+		Conn Conn
+		By   call.DeviceID
+	}
+	// Hang ends a connection that is too slow or silent.
+	Hang struct {
+		Conn   Conn
+		Silent bool
+	}
+	// Recall asks a gateway to register its device again.
+	Recall struct{ Conn Conn }
+	// Ask asks a call for its word on a login.
+	Ask struct {
+		Call  call.ID
+		Login Login
+	}
+	// Ack acknowledges a Tell.
+	Ack struct {
+		Call      call.ID
+		Epoch     uint64
+		From, Seq uint64
+	}
+	// Presence says to a call whether the user is there.
+	Presence struct {
+		Call   call.ID
+		Online bool
+	}
+)
+
+func (Deliver) effect()  {}
+func (Welcome) effect()  {}
+func (Bye) effect()      {}
+func (Kick) effect()     {}
+func (Hang) effect()     {}
+func (Recall) effect()   {}
+func (Ask) effect()      {}
+func (Ack) effect()      {}
+func (Presence) effect() {}

@@ -49,7 +49,8 @@ func AppendFrame(dst []byte, m proto.Message) ([]byte, error) {
 	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(dst, m)
 }
 
-// Reader cuts a byte stream into frames. Its buffer starts small, grows to the longest frame and shrinks when idle.
+// Reader cuts a byte stream into frames. Its buffer starts small, grows with the bytes of a long frame as they arrive and
+// shrinks when idle.
 type Reader struct {
 	src        io.Reader
 	limit      int
@@ -71,35 +72,31 @@ func (r *Reader) Buffered() bool { return r.end > r.start }
 // the middle of a frame io.ErrUnexpectedEOF.
 func (r *Reader) Next() ([]byte, error) {
 	for {
+		have := r.end - r.start
 		size, n := binary.Uvarint(r.buf[r.start:r.end])
-		if n < 0 || n > binary.MaxVarintLen32 {
+		if n < 0 || n > binary.MaxVarintLen32 || (n == 0 && have >= binary.MaxVarintLen32) {
 			return nil, fmt.Errorf("%w: length prefix of more than %d bytes", ErrFrameTooLong, binary.MaxVarintLen32)
 		}
+		total := 0 // not known yet
 		if n > 0 {
 			if size > uint64(r.limit) {
 				return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrFrameTooLong, size, r.limit)
 			}
-			if total := n + int(size); r.end-r.start >= total {
+			total = n + int(size)
+			if have >= total {
 				frame := r.buf[r.start+n : r.start+total]
 				r.start += total
 				return frame, nil
-			} else if total > len(r.buf) {
-				r.resize(total)
 			}
 		}
-		if err := r.fill(); err != nil {
+		if err := r.fill(total); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func (r *Reader) resize(size int) {
-	grown := make([]byte, size)
-	r.end = copy(grown, r.buf[r.start:r.end])
-	r.buf, r.start = grown, 0
-}
-
-func (r *Reader) fill() error {
+// fill reads more of a frame of total bytes.
+func (r *Reader) fill(total int) error {
 	switch {
 	case r.start == r.end:
 		r.start, r.end = 0, 0
@@ -107,8 +104,7 @@ func (r *Reader) fill() error {
 			r.buf = make([]byte, readerBuffer)
 		}
 	case r.end == len(r.buf):
-		r.end = copy(r.buf, r.buf[r.start:r.end])
-		r.start = 0
+		r.makeRoom(total)
 	}
 	n, err := r.src.Read(r.buf[r.end:])
 	r.end += n
@@ -119,4 +115,14 @@ func (r *Reader) fill() error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// makeRoom grows the buffer only as fast as bytes arrive: a length prefix alone reserves nothing.
+func (r *Reader) makeRoom(total int) {
+	buf := r.buf
+	if r.start == 0 {
+		buf = make([]byte, max(min(2*len(r.buf), total), readerBuffer))
+	}
+	r.end = copy(buf, r.buf[r.start:r.end])
+	r.buf, r.start = buf, 0
 }

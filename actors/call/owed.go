@@ -139,13 +139,14 @@ func (s *State) owedPending(p *Participant, since uint64) []Event {
 }
 
 func (s *State) owedAccepted(p *Participant, since uint64) []Event {
-	if since == 0 && p.User == s.Caller {
-		return s.owedCreation(p)
-	}
 	var out []Event
 	if joined := p.JoinedSeq > since; !joined {
 		changed := s.changed(since)
 		out = s.userState(p, since, changed, OnlyDevice, p.Main)
+	}
+	if since == 0 && p.User == s.Caller && s.Open() {
+		created := s.event(EventCreated, p, Change{By: s.Caller, Device: p.Main, At: s.Created})
+		out = append(out, created.to(OnlyDevice, p.Main), created.to(OtherThan, p.Main))
 	}
 	if p.AnsweredSeq > max(since, p.InvitedSeq, p.JoinedSeq) {
 		own := s.event(EventUserState, p, p.Change)
@@ -167,14 +168,9 @@ func (s *State) owedAccepted(p *Participant, since uint64) []Event {
 	return out
 }
 
-// owedCreation is what the caller hears of his own call: the users on the inviting device, Created on all.
-func (s *State) owedCreation(p *Participant) []Event {
-	if !s.Open() {
-		return nil
-	}
-	users := s.userState(p, 0, s.changed(0), OnlyDevice, p.Main)
-	created := s.event(EventCreated, p, Change{By: s.Caller, Device: p.Main, At: s.Created})
-	return append(users, created.to(OnlyDevice, p.Main), created.to(OtherThan, p.Main))
+// Ring is the invitation as a device hears it that logs in while it is pending.
+func (s *State) Ring(p *Participant) Event {
+	return s.event(EventReceived, p, p.Change).to(AllDevices, "")
 }
 
 // changed lists who changed after since, in the order of the call.

@@ -1,0 +1,39 @@
+package call
+
+import (
+	"testing"
+	"time"
+)
+
+// The caller's session acknowledges nothing; the call ends before the tell of its creation is repeated.
+func TestCallerHearsTheEndThoughHisCreationIsUnacknowledged(t *testing.T) {
+	p := newPlay(Common)
+	invite, _ := p.step(p.command(OpInvite, "A1", "B"))
+	for _, e := range invite {
+		if e.To == "B" {
+			p.acknowledge([]Event{e})
+		}
+	}
+	p.step(p.command(OpReject, "B1")) // lost on its way to A
+	p.now = p.now.Add(retryAfter)
+	again, _ := p.step(Command{Op: OpTick})
+	got := heard(again, "A1", EventUserState)
+	if len(got) != 1 || len(got[0].Changed) != 2 {
+		t.Fatalf("A1 is told again %+v, want one state event about A and B", awake(again))
+	}
+	p.acknowledge(again)
+	if a := p.s.Find("A"); a.Told != p.s.Seq {
+		t.Errorf("A acknowledged %d of %d changes", a.Told, p.s.Seq)
+	}
+}
+
+func TestCallerHearsEndedThoughHisCreationIsUnacknowledged(t *testing.T) {
+	p := newPlay(Advanced)
+	p.step(p.command(OpInvite, "A1", "B"))
+	p.step(Command{Op: OpStop})
+	p.now = p.now.Add(time.Minute - time.Millisecond)
+	again, _ := p.step(Command{Op: OpTick})
+	if got := heard(again, "A1", EventEnded); len(got) != 1 {
+		t.Errorf("A1 is told again %+v, want the end", awake(again))
+	}
+}

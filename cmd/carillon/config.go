@@ -35,6 +35,8 @@ type TransportConfig struct {
 	Listen       string        `key:"listen"` // host:port, UDP
 	TLS          TLSConfig     `key:"tls"`
 	LoginTimeout time.Duration `key:"login_timeout"`
+	FrameTimeout time.Duration `key:"frame_timeout"`
+	WriteTimeout time.Duration `key:"write_timeout"` // for 64 KiB
 }
 
 // TLSConfig names the certificate; both empty: a self-signed one in the data directory.
@@ -103,6 +105,9 @@ type PersistenceConfig struct {
 type LimitsConfig struct {
 	Connections           int `key:"connections"`
 	ConnectionsPerAddress int `key:"connections_per_address"`
+	Handshakes            int `key:"handshakes"`
+	HandshakesPerSecond   int `key:"handshakes_per_second"`
+	FramesPerSecond       int `key:"frames_per_second"`
 	DevicesPerUser        int `key:"devices_per_user"`
 	RequestsPerSecond     int `key:"requests_per_second"`
 	RequestsBurst         int `key:"requests_burst"`
@@ -131,8 +136,10 @@ type TraceConfig struct {
 // Default is the configuration of a node that was told nothing: loopback, no tokens, Pebble in ./data.
 func Default() Config {
 	return Config{
-		Log:       LogConfig{Level: "info", Format: "text"},
-		Transport: TransportConfig{Listen: "127.0.0.1:7443", LoginTimeout: 5 * time.Second},
+		Log: LogConfig{Level: "info", Format: "text"},
+		Transport: TransportConfig{
+			Listen: "127.0.0.1:7443", LoginTimeout: 5 * time.Second, FrameTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
+		},
 		Admin:     AdminConfig{Listen: "127.0.0.1:7480"},
 		Auth:      AuthConfig{Mode: "none"},
 		Users:     UsersConfig{Registration: "open"},
@@ -143,10 +150,11 @@ func Default() Config {
 		},
 		Persistence: PersistenceConfig{Engine: "pebble", Dir: "./data", MinFreeMiB: 256},
 		Limits: LimitsConfig{
-			Connections: 50_000, ConnectionsPerAddress: 1_000, DevicesPerUser: 10,
+			Connections: 50_000, ConnectionsPerAddress: 10_000, Handshakes: 1024, HandshakesPerSecond: 2000, FramesPerSecond: 200,
+			DevicesPerUser:    10,
 			RequestsPerSecond: 20, RequestsBurst: 60, Invitees: 9, UsersInCall: 10,
 			ExtendedDataBytes: 2048, PushTitleBytes: 256, PushContentBytes: 1024, PushPayloadBytes: 4096,
-			InFlightPerDevice: 16, InFlight: 10_000, QueueBytes: 2 << 20,
+			InFlightPerDevice: 16, InFlight: 10_000, QueueBytes: 256 << 10,
 		},
 		Drain: DrainConfig{Timeout: 10 * time.Second, Spread: 5 * time.Second},
 	}

@@ -90,23 +90,41 @@ func (t *turn) applyDue() {
 	}
 }
 
-// applyAt applies all that is due at one instant: one change, unless only the soft NotYetReceived is.
+// applyAt applies all that is due at one instant: one change, a soft one when only NotYetReceived is due.
 func (t *turn) applyAt(at Millis) {
-	switch s := &t.s; {
-	case s.expire(t, at):
-		t.settle(at)
-	case s.Created.add(s.Rules.MaxDuration) <= at:
-		t.endAt(at, ReasonMaxDuration, "", "")
-	case s.AloneTimeout > 0 && s.AloneSince > 0 && s.AloneSince.add(s.AloneTimeout) <= at:
-		t.endAt(at, ReasonAloneTimeout, "", "")
+	s := &t.s
+	over := s.overAt(at)
+	expired := s.expire(t, at)
+	switch {
+	case expired:
+	case over != ReasonNone:
+		t.change()
 	default:
 		s.Seq++
-		for i := range s.Users {
-			if p := &s.Users[i]; s.notReceivedAt(p) != 0 && s.notReceivedAt(p) <= at {
-				t.put(p, NotYetReceived, Change{At: at})
-			}
+	}
+	for i := range s.Users {
+		if p := &s.Users[i]; s.notReceivedAt(p) != 0 && s.notReceivedAt(p) <= at {
+			t.put(p, NotYetReceived, Change{At: at})
 		}
 	}
+	if expired {
+		t.settle(at)
+	}
+	if over != ReasonNone && s.Open() {
+		t.finish(at, over)
+		t.settle(at)
+	}
+}
+
+// overAt is why the call is over at an instant, whatever its participants do.
+func (s *State) overAt(at Millis) Reason {
+	switch {
+	case s.Created.add(s.Rules.MaxDuration) <= at:
+		return ReasonMaxDuration
+	case s.AloneTimeout > 0 && s.AloneSince > 0 && s.AloneSince.add(s.AloneTimeout) <= at:
+		return ReasonAloneTimeout
+	}
+	return ReasonNone
 }
 
 // expire times out invitations and ends leases; it reports whether there were any.
@@ -131,4 +149,16 @@ func (s *State) expire(t *turn, at Millis) bool {
 		}
 	}
 	return changed
+}
+
+// Quiet reports whether the call waits for nothing but users' commands and a far deadline: nobody pending, nobody to
+// watch, nothing told that is not acknowledged. Its owner may forget it until Deadline.
+func (s *State) Quiet() bool {
+	for i := range s.Users {
+		p := &s.Users[i]
+		if p.State.Pending() || p.Told < p.Sent || s.watches(p) {
+			return false
+		}
+	}
+	return true
 }

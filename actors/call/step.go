@@ -47,7 +47,7 @@ func (t *turn) apply(c Command) error {
 		t.presence(c)
 		return nil
 	case OpStop:
-		if t.s.Open() {
+		if t.s.Version > 0 && t.s.Open() {
 			t.end(ReasonEndedByServer, "", "")
 			t.emit()
 		}
@@ -177,20 +177,18 @@ func (t *turn) settle(at Millis) {
 	}
 }
 
+// commonReason is why a common call has ended by itself (SPEC 2).
 func (s *State) commonReason() Reason {
+	if s.EverAccepted {
+		return ReasonAllAnswered
+	}
 	reason := ReasonCancelled
 	for i := range s.Users {
-		if p := &s.Users[i]; p.User != s.Caller {
-			switch p.State {
-			case Accepted:
-				return ReasonAllAnswered
-			case Rejected:
-				reason = ReasonRejected
-			case Timeout:
-				if reason == ReasonCancelled {
-					reason = ReasonNoAnswer
-				}
-			}
+		switch s.Users[i].State {
+		case Rejected:
+			return ReasonRejected
+		case Timeout:
+			reason = ReasonNoAnswer
 		}
 	}
 	return reason
@@ -202,12 +200,8 @@ func (t *turn) finish(at Millis, why Reason) {
 
 // end ends the call for all; participants' states stay as they are.
 func (t *turn) end(why Reason, by UserID, device DeviceID) {
-	t.endAt(t.now, why, by, device)
-}
-
-func (t *turn) endAt(at Millis, why Reason, by UserID, device DeviceID) {
 	t.change()
-	t.finish(at, why)
+	t.finish(t.now, why)
 	t.s.EndedBy, t.s.EndDevice = by, device
-	t.settle(at)
+	t.settle(t.now)
 }

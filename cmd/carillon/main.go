@@ -22,6 +22,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	command.AddCommand(versionCommand())
+	command.AddCommand(tokenCommand(), versionCommand())
 	return command
 }

@@ -19,7 +19,7 @@ func (s *State) Deadline() time.Time {
 	if s.Open() {
 		d = s.nextChange()
 	} else {
-		d = s.Ended.add(linger)
+		d = s.lingerEnd()
 	}
 	for i := range s.Users {
 		p := &s.Users[i]
@@ -30,6 +30,9 @@ func (s *State) Deadline() time.Time {
 	}
 	return d.Time()
 }
+
+// lingerEnd is when an ended call closes even if somebody has not acknowledged.
+func (s *State) lingerEnd() Millis { return max(s.Ended, s.LingerFrom).add(linger) }
 
 // earlier is the earlier of two instants of which zero means never.
 func earlier(a, b Millis) Millis {

@@ -37,3 +37,23 @@ func TestCallerHearsEndedThoughHisCreationIsUnacknowledged(t *testing.T) {
 		t.Errorf("A1 is told again %+v, want the end", awake(again))
 	}
 }
+
+// A server that was away for an hour ends the call late; the end is repeated as for a call that ended on time.
+func TestALateEndIsToldAgain(t *testing.T) {
+	p := newPlay(Common)
+	p.do(OpInvite, "A1", "B")
+	p.now = p.now.Add(time.Hour)
+	p.s = p.s.Resume()
+	if events, _ := p.step(Command{Op: OpTick}); len(heard(events, "A1", EventUserState)) != 1 {
+		t.Fatalf("told %+v, want A1 to hear the time-out", awake(events))
+	}
+	p.now = p.now.Add(retryAfter)
+	again, _ := p.step(Command{Op: OpTick})
+	if len(heard(again, "A1", EventUserState)) != 1 || len(heard(again, "B1", EventTimeout)) != 1 {
+		t.Errorf("told again %+v, want the same", awake(again))
+	}
+	p.tick(linger)
+	if !p.s.Closed || !p.s.Deadline().IsZero() {
+		t.Errorf("closed %v, deadline %v; want closed for good", p.s.Closed, p.s.Deadline())
+	}
+}

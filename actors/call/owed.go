@@ -64,7 +64,7 @@ func (t *turn) close() {
 	if t.s.Version == 0 || t.s.Open() || t.s.Closed {
 		return
 	}
-	if t.now < t.s.Ended.add(linger) {
+	if t.now < t.s.lingerEnd() {
 		for i := range t.s.Users {
 			if p := &t.s.Users[i]; p.Told < p.Sent {
 				return
@@ -82,7 +82,7 @@ func (s State) Resume() State {
 		p := &users[i]
 		p.Sent, p.RetryAt, p.WatchedUntil, p.OfflineSince = s.Seq, 0, 0, 0
 	}
-	s.Users = users
+	s.Users, s.LingerFrom = users, 0
 	return s
 }
 

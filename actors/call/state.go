@@ -133,6 +133,8 @@ type State struct {
 	Outcomes []Outcome     // the last commands, oldest first, at most MaxOutcomes
 
 	Closed bool // nothing more to tell: the record leaves the open calls
+
+	LingerFrom Millis // soft, never stored: when the end was applied, which a late timer makes later than Ended
 }
 
 // Participant is one user's place in the call.

@@ -196,6 +196,7 @@ func (s *State) commonReason() Reason {
 
 func (t *turn) finish(at Millis, why Reason) {
 	t.s.Ended, t.s.EndReason, t.s.EndSeq = at, why, t.s.Seq
+	t.s.LingerFrom = t.now
 }
 
 // end ends the call for all; participants' states stay as they are.

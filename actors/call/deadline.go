@@ -154,6 +154,16 @@ func (s *State) expire(t *turn, at Millis) bool {
 	return changed
 }
 
+// Ringing reports whether anybody is pending.
+func (s *State) Ringing() bool {
+	for i := range s.Users {
+		if s.Users[i].State.Pending() {
+			return s.Open()
+		}
+	}
+	return false
+}
+
 // Quiet reports whether the call waits for nothing but users' commands and a far deadline: nobody pending, nobody to
 // watch, nothing told that is not acknowledged. Its owner may forget it until Deadline.
 func (s *State) Quiet() bool {

@@ -30,6 +30,12 @@ func (t *turn) presence(c Command) {
 	}
 }
 
+// Watches reports whether the call has a stake in the user's presence.
+func (s *State) Watches(u UserID) bool {
+	p := s.Find(u)
+	return p != nil && s.watches(p)
+}
+
 // watches reports whether the call has a stake in the participant's presence.
 func (s *State) watches(p *Participant) bool {
 	if !s.Open() {

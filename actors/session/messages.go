@@ -6,12 +6,13 @@ import "carillon/actors/call"
 type (
 	// Login is a device that has shown its token. Calls are those the session must ask before it answers.
 	Login struct {
-		Device  call.DeviceID
-		Conn    Conn
-		Request uint64 // request_id of the answer
-		Calls   []call.ID
-		Known   []call.ID // of Calls: those that the device named itself
-		Cut     bool      // there were more calls than MaxCalls
+		Device   call.DeviceID
+		Conn     Conn
+		Request  uint64 // request_id of the answer
+		Calls    []call.ID
+		Known    []call.ID // of Calls: those that the device named itself
+		Versions []uint64  // of Known: the versions it has
+		Cut      bool      // there were more calls than MaxCalls
 	}
 	// Register is a device that is logged in already, told to a session that does not know it.
 	Register struct {

@@ -1,0 +1,146 @@
+package actors
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"carillon/actors/call"
+	"carillon/actors/session"
+	"carillon/transport/wire"
+)
+
+// load counts the unanswered requests of a node.
+type load struct {
+	count *atomic.Int64
+	limit int64
+}
+
+func (l *load) take() bool {
+	if l.count.Add(1) > l.limit {
+		l.count.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (l *load) give(n int) { l.count.Add(int64(-n)) }
+
+// bucket is a token bucket; the zero value with its rates set is full. One goroutine uses it.
+type bucket struct {
+	rate, burst float64 // tokens a second, tokens
+	used        float64
+	at          time.Time
+	insistence  int // refusals in a row
+}
+
+// next takes a token, or says how long to wait for one.
+func (b *bucket) next(now time.Time) time.Duration {
+	b.used = max(0, b.used-b.rate*now.Sub(b.at).Seconds())
+	b.at = now
+	if b.used+1 > b.burst {
+		b.insistence++
+		return time.Duration((b.used + 1 - b.burst) / b.rate * float64(time.Second))
+	}
+	b.used++
+	b.insistence = 0
+	return 0
+}
+
+func (b *bucket) take(now time.Time) bool { return b.next(now) == 0 }
+
+// admit takes a place for a request, on the device's account and on the node's.
+func (g *Gateway) admit(f *wire.ClientFrame, end func(call.Code)) *call.Refusal {
+	now := g.cfg.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	lost := 0
+	for lost < len(g.requests) && now.Sub(g.requests[lost].at) > answerWait {
+		lost++
+	}
+	g.load.give(lost)
+	g.requests = slices.Delete(g.requests, 0, lost)
+	if len(g.requests) >= g.cfg.Limits.InFlightPerDevice {
+		return &call.Refusal{Code: call.TooFrequent, Message: "requests: too many unanswered ones from this device"}
+	}
+	if !g.load.take() {
+		return &call.Refusal{Code: call.TooFrequent, Message: "the server is overloaded"}
+	}
+	g.requests = append(g.requests, request{op: operation(f), at: now, end: end})
+	return nil
+}
+
+// refuse answers a request that goes no further; who insists loses his connection.
+func (g *Gateway) refuse(f *wire.ClientFrame, r *call.Refusal, hint time.Duration) {
+	if r.Code != call.TooFrequent {
+		hint = 0
+	}
+	g.cfg.Watch.outcome(operation(f), r.Code)
+	g.out.Send(refusal(f.GetRequestId(), r, hint))
+	if g.budget.insistence > maxInsistence {
+		g.out.Close(uint64(wire.CloseOverloaded), "requests: far too many from this device")
+	}
+}
+
+// deliver hands on what the actors have for the connection.
+func (g *Gateway) deliver(msg any) {
+	switch m := msg.(type) {
+	case output:
+		g.output(m)
+	case recall:
+		g.mu.Lock()
+		there := g.stage == online
+		g.mu.Unlock()
+		if there {
+			g.peers.ToSession(g.user, session.Register{Device: g.device, Conn: g.conn})
+		}
+	}
+}
+
+func (g *Gateway) output(m output) {
+	g.mu.Lock()
+	if g.stage == closed {
+		g.mu.Unlock()
+		return
+	}
+	answered := g.requests[:min(m.Answers, len(g.requests))]
+	done := slices.Clone(answered)
+	g.requests = slices.Delete(g.requests, 0, len(answered))
+	g.load.give(len(done))
+	if m.LoggedIn {
+		g.stage = online
+	}
+	g.mu.Unlock()
+	if m.LoggedIn {
+		g.out.LoggedIn()
+	}
+	if len(m.Frames) > 0 {
+		g.out.Send(m.Frames)
+	}
+	if m.Close != nil {
+		g.out.Close(m.Close.Code, m.Close.Reason)
+	}
+	now := g.cfg.Now()
+	for _, r := range done {
+		if r.end != nil {
+			r.end(call.OK)
+		}
+		if g.cfg.Watch.Answered != nil {
+			g.cfg.Watch.Answered(r.op, now.Sub(r.at))
+		}
+	}
+}
+
+// Closed ends the gateway: the session hears of it, and the places of what was never answered are free again.
+func (g *Gateway) Closed() {
+	g.mu.Lock()
+	was := g.stage
+	g.stage = closed
+	g.load.give(len(g.requests))
+	g.requests = nil
+	g.mu.Unlock()
+	g.leave()
+	if was == joining || was == online {
+		g.peers.ToSession(g.user, session.Broken{Conn: g.conn})
+	}
+}

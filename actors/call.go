@@ -1,0 +1,304 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"carillon/actors/call"
+	"carillon/actors/session"
+)
+
+// callActor owns one call while it is in memory: load, step, save, then tell and answer (ARCHITECTURE, the core).
+type callActor struct {
+	id    call.ID
+	cfg   *Config
+	host  host
+	peers Peers
+
+	state   call.State // as stored, but for what is soft
+	loaded  bool
+	epoch   uint64
+	failed  bool // the last step could not be saved
+	phase   Phase
+	touched time.Time // last message that was not the passing of time
+}
+
+func newCall(id call.ID, cfg *Config, h host, p Peers) *callActor {
+	return &callActor{id: id, cfg: cfg, host: h, peers: p}
+}
+
+// Receive handles one message; it may block on the store, and only this call waits.
+func (a *callActor) Receive(msg any) {
+	if !a.loaded && !a.load(msg) {
+		return
+	}
+	now := a.host.Now()
+	switch m := msg.(type) {
+	case wake:
+		a.step(call.Command{Op: call.OpTick}, nil, nil)
+		a.settle()
+		return
+	case *command:
+		a.command(m)
+	case told:
+		if m.Epoch == a.epoch {
+			a.step(call.Command{Op: call.OpTold, User: m.User, From: m.From, Seq: m.Seq}, nil, nil)
+		}
+	case presence:
+		a.presence(m)
+	case ask:
+		a.answerLogin(m, now)
+	}
+	a.touched = now
+	a.settle()
+}
+
+// load takes the call up from the store. When it cannot be read, a command is answered so, and the rest comes again by
+// itself: whoever is not acknowledged says it once more.
+func (a *callActor) load(msg any) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	state, err := a.cfg.Store.Load(ctx, a.id)
+	if err != nil && !errors.Is(err, call.ErrNotFound) {
+		a.cfg.Logger.Error("call not loaded", "call", a.id, "error", err)
+		if c, ok := msg.(*command); ok {
+			a.answer(c, &call.Refusal{Code: call.Internal, Message: "the call cannot be read now"})
+		}
+		a.host.WakeAt(a.host.Now().Add(time.Second))
+		return false
+	}
+	a.failed = false
+	a.state = state.Resume()
+	a.loaded, a.epoch = true, a.host.Epoch()
+	return true
+}
+
+// command applies a user's operation and answers it.
+func (a *callActor) command(c *command) {
+	end := a.span(c, "call")
+	if c.Invite != nil {
+		c.Invite.ID = a.id
+	}
+	code := a.step(c.Command, c, c.ctx)
+	end(code)
+	if c.Op == call.OpReceipt {
+		return
+	}
+	a.cfg.Watch.outcome(c.Op.String(), code)
+	if code != call.OK {
+		a.cfg.Logger.Debug("refused", "call", a.id, "user", c.User, "op", c.Op, "code", uint32(code))
+	}
+}
+
+func (a *callActor) span(c *command, step string) func(call.Code) {
+	if a.cfg.Tracer == nil || c.ctx == nil {
+		return func(call.Code) {}
+	}
+	ctx, end := a.cfg.Tracer.Start(c.ctx, step, a.id, c.User)
+	c.ctx = ctx
+	return end
+}
+
+// step applies a command, saves, and only then tells and answers. c is the command's envelope, nil for the owner's own.
+func (a *callActor) step(op call.Command, c *command, ctx context.Context) call.Code {
+	for range maxConflicts {
+		next, events, err := call.Step(a.state, op, a.host.Now())
+		if next.Revision != a.state.Revision {
+			switch saved := a.save(next, ctx); {
+			case errors.Is(saved, call.ErrConflict):
+				a.cfg.Logger.Warn("fenced: another owner has written", "call", a.id, "revision", next.Revision)
+				if !a.reload() {
+					return a.fail(c, call.Internal, "the call cannot be read now")
+				}
+				continue
+			case errors.Is(saved, call.ErrUnavailable):
+				return a.fail(c, call.Internal, "the call cannot be saved now")
+			case saved != nil:
+				a.loaded = false
+				return a.fail(c, call.TimedOut, "outcome unknown: retry with the same command ID")
+			}
+		}
+		a.observe(op, &next)
+		a.state = next
+		var refused *call.Refusal
+		errors.As(err, &refused)
+		return a.finish(events, c, refused)
+	}
+	return a.fail(c, call.Internal, "the call is written by too many owners")
+}
+
+func (a *callActor) save(next call.State, ctx context.Context) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	err := a.cfg.Store.Save(ctx, []call.Transition{{Prev: a.state, Next: next}})[0]
+	if err != nil {
+		a.cfg.Logger.Error("call not saved", "call", a.id, "revision", next.Revision, "error", err)
+		if a.cfg.Watch.Save != nil {
+			a.cfg.Watch.Save(err)
+		}
+	}
+	return err
+}
+
+func (a *callActor) reload() bool {
+	a.loaded = false
+	return a.load(nil)
+}
+
+// fail answers what could not be saved; nothing has changed for anybody, and what was due is tried again in a second.
+func (a *callActor) fail(c *command, code call.Code, why string) call.Code {
+	if c != nil {
+		a.answer(c, &call.Refusal{Code: code, Message: why})
+	}
+	a.failed = true
+	return code
+}
+
+// finish tells and answers what is durable now. An invitation whose ID another call has goes on to its next ID.
+func (a *callActor) finish(events []call.Event, c *command, refused *call.Refusal) call.Code {
+	answered := c == nil || c.Op == call.OpReceipt
+	if refused != nil && refused.Code == call.CallExists && c.Attempt < maxAttempts {
+		c.Attempt++
+		a.peers.ToCall(a.cfg.callID(c.User, c.Command.Command, c.Attempt), c)
+		answered = true
+	}
+	for _, t := range a.tells(events, c, refused, answered) {
+		a.peers.ToSession(t.user, t.Tell)
+	}
+	if refused != nil {
+		return refused.Code
+	}
+	return call.OK
+}
+
+// tell is one user's share of what a step has to say.
+type tell struct {
+	user call.UserID
+	session.Tell
+}
+
+// tells sorts events by user; the acting user's answer goes with his own share, behind its events.
+func (a *callActor) tells(events []call.Event, c *command, refused *call.Refusal, answered bool) []*tell {
+	now := a.host.Now()
+	var out []*tell
+	of := func(u call.UserID) *tell {
+		for _, t := range out {
+			if t.user == u {
+				return t
+			}
+		}
+		t := &tell{user: u, Tell: session.Tell{Call: a.id, Epoch: a.epoch}}
+		out = append(out, t)
+		return t
+	}
+	for i := range events {
+		e := &events[i]
+		if e.Kind == call.EventWatch {
+			p := a.state.Find(e.To)
+			a.peers.ToSession(e.To, session.Watch{Call: a.id, Offline: p.OfflineSince != 0})
+			continue
+		}
+		t := of(e.To)
+		if t.Seq == 0 {
+			t.From = e.From
+		}
+		t.Seq = max(t.Seq, e.Seq)
+		t.Items = append(t.Items, session.Item{Devices: e.Devices, Device: e.Device, Frame: eventFrame(&a.state, e, now)})
+	}
+	if !answered {
+		t := of(c.User)
+		t.AnswerTo, t.Answer = c.Conn, answerFrame(&a.state, c, refused, now)
+	}
+	return out
+}
+
+// answer answers a command outside of a step.
+func (a *callActor) answer(c *command, r *call.Refusal) {
+	if c.Op != call.OpReceipt {
+		a.peers.ToSession(c.User, session.Tell{Call: a.id, AnswerTo: c.Conn, Answer: refusal(c.Request, r, 0)})
+	}
+}
+
+// presence hears whether a watched user is there, and says that it has heard.
+func (a *callActor) presence(m presence) {
+	op := call.OpOffline
+	if m.Online {
+		op = call.OpOnline
+	}
+	if a.step(call.Command{Op: op, User: m.User}, nil, nil) == call.OK {
+		a.peers.ToSession(m.User, session.Heard{Call: a.id, Offline: !m.Online, Done: !a.state.Watches(m.User)})
+	}
+}
+
+// answerLogin says what a device that logs in must know of this call (SPEC 5, sync).
+func (a *callActor) answerLogin(m ask, now time.Time) {
+	out := session.Synced{Call: a.id, Conn: m.Conn}
+	a.step(call.Command{Op: call.OpTick}, nil, nil)
+	if p := a.state.Find(m.User); p != nil && (a.state.LiveFor(m.User) || (m.Known && a.state.Version > m.Since)) {
+		out.Snapshot = marshal(snapshot(&a.state, m.User, m.Device, now))
+		if p.State.Pending() && a.state.Open() && !m.Known {
+			ring := a.state.Ring(p)
+			out.Ring = eventFrame(&a.state, &ring, now)
+		}
+	}
+	a.peers.ToSession(m.User, out)
+}
+
+func (a *callActor) observe(op call.Command, next *call.State) {
+	if op.Op != call.OpReceipt || a.cfg.Watch.Ring == nil || next.Seq == a.state.Seq {
+		return
+	}
+	if p := next.Find(op.User); p != nil && p.Change.Seq == next.Seq {
+		a.cfg.Watch.Ring(time.Duration(p.Change.At-p.InvitedAt) * time.Millisecond)
+	}
+}
+
+// enter counts the call where it is now.
+func (a *callActor) enter(p Phase) {
+	if p != a.phase && a.cfg.Watch.Phase != nil {
+		a.cfg.Watch.Phase(a.phase, p)
+	}
+	a.phase = p
+}
+
+func (a *callActor) present() Phase {
+	switch {
+	case !a.state.Open():
+		return PhaseEnding
+	case a.state.Ringing():
+		return PhaseRinging
+	}
+	return PhaseAnswered
+}
+
+// settle arms the timer for what the state will do by itself, and lets go of a call that needs no memory.
+func (a *callActor) settle() {
+	if a.failed || !a.loaded {
+		a.failed = false
+		a.host.WakeAt(a.host.Now().Add(time.Second))
+		return
+	}
+	a.enter(a.present())
+	deadline := a.state.Deadline()
+	idle := a.touched.Add(idleAfter)
+	switch {
+	case a.state.Version == 0 || a.state.Closed:
+		a.enter(PhaseNone)
+		a.host.WakeAt(time.Time{})
+		a.host.Rest()
+	case !a.state.Quiet():
+		a.host.WakeAt(deadline)
+	case !a.host.Now().Before(idle):
+		a.enter(PhaseNone)
+		a.host.WakeAt(deadline)
+		a.host.Rest()
+	case idle.Before(deadline):
+		a.host.WakeAt(idle)
+	default:
+		a.host.WakeAt(deadline)
+	}
+}

@@ -1,0 +1,74 @@
+package actors
+
+import (
+	"log/slog"
+	"time"
+
+	"carillon/actors/call"
+	"carillon/actors/session"
+)
+
+// Config is what the actors of one node run under. Every field is needed unless it says otherwise.
+type Config struct {
+	Node     string // stable name of this node
+	Secret   []byte // keys the call IDs; the same on all nodes and after every restart
+	Calls    call.Rules
+	Sessions session.Rules
+	Limits   Limits
+
+	DefaultTimeout    time.Duration // of an invitation that names none
+	HeartbeatInterval time.Duration // told to clients at login
+
+	Store  Store
+	Users  Users // nil: registration is open
+	Now    func() time.Time
+	Logger *slog.Logger
+	Tracer Tracer   // nil: no spans
+	Watch  Observer // the zero value observes nothing
+}
+
+// Limits bound what one request may carry and how many may come (SPEC 4). Sizes are in bytes.
+type Limits struct {
+	ExtendedData, PushTitle, PushContent, PushPayload int
+
+	RequestsPerSecond float64 // per device, sustained
+	RequestBurst      int     // per device
+	InFlightPerDevice int     // unanswered requests of one device
+	InFlight          int     // unanswered requests of the whole node
+}
+
+// Observer hears what happens, for metrics; each func may be nil, must be quick and is called from many goroutines.
+type Observer struct {
+	Outcome  func(op string, code call.Code)     // what one request came to
+	Answered func(op string, took time.Duration) // from a request's frame to its answer
+	Ring     func(time.Duration)                 // from the invitation to its first receipt
+	Phase    func(from, to Phase)                // a call in memory went from one phase to another
+	Save     func(err error)                     // one write that failed
+	Panic    func(actor string)                  // an actor broke down and will be loaded again
+}
+
+// saveTimeout bounds how long an actor waits for its store; after it the outcome is unknown.
+const saveTimeout = 5 * time.Second
+
+// idleAfter is how long a quiet call or session stays in memory.
+const idleAfter = time.Minute
+
+// maxConflicts is how often a command is applied anew because another owner has written.
+const maxConflicts = 4
+
+// Phase is what a call in memory is doing.
+type Phase uint8
+
+// The phases; PhaseNone is a call that is not in memory.
+const (
+	PhaseNone     Phase = iota
+	PhaseRinging        // somebody is pending
+	PhaseAnswered       // nobody is pending
+	PhaseEnding         // ended, not everybody knows yet
+)
+
+func (o *Observer) outcome(op string, code call.Code) {
+	if o.Outcome != nil {
+		o.Outcome(op, code)
+	}
+}

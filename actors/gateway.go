@@ -1,0 +1,248 @@
+package actors
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"carillon/actors/call"
+	"carillon/actors/session"
+	"carillon/transport/wire"
+)
+
+// Gateway stands between one client connection and the actors. Login, Handle and Closed are called one at a time by the
+// connection's reader; what the actors have to say comes from any goroutine.
+type Gateway struct {
+	cfg   *Config
+	peers Peers
+	load  *load
+	conn  session.Conn
+	out   Device
+	leave func() // takes the gateway out of the node's table
+
+	user   call.UserID
+	device call.DeviceID
+	budget bucket // of requests
+	grace  bucket // of heartbeats and receipts, which the user's limit does not count
+
+	mu       sync.Mutex
+	stage    stage
+	requests []request // unanswered, oldest first, at most Limits.InFlightPerDevice
+}
+
+type stage uint8
+
+const (
+	strangers stage = iota // nobody has logged in
+	joining                // the login is not answered yet
+	online
+	closed
+)
+
+type request struct {
+	op  string
+	at  time.Time
+	end func(call.Code) // of its span; nil without a tracer
+}
+
+// Limits of one connection that no setting names.
+const (
+	maxKnownCalls = session.MaxCalls
+	answerWait    = 3 * saveTimeout // an answer that has not come by then will not come
+	freeRate      = 50              // heartbeats and receipts a second, sustained
+	freeBurst     = 200
+	maxInsistence = 600 // requests refused as too frequent, in a row, before the connection is closed
+)
+
+// Open makes the gateway of a connection.
+func (s *System) Open(d Device) *Gateway {
+	l := &s.cfg.Limits
+	g := &Gateway{
+		cfg: &s.cfg, peers: s, load: &load{count: &s.inFlight, limit: int64(l.InFlight)}, out: d,
+		conn:   session.Conn{Node: s.cfg.Node, ID: d.ID()},
+		budget: bucket{rate: l.RequestsPerSecond, burst: float64(l.RequestBurst)},
+		grace:  bucket{rate: freeRate, burst: freeBurst},
+	}
+	g.leave = func() {
+		s.mu.Lock()
+		delete(s.gateways, d.ID())
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	s.gateways[d.ID()] = g
+	s.mu.Unlock()
+	return g
+}
+
+// Login hands a device whose token has been accepted to its session.
+func (g *Gateway) Login(f *wire.ClientFrame) {
+	l := f.GetLogin()
+	r := loginRefusal(f.GetRequestId(), l)
+	if r == nil && !g.load.take() {
+		r = &call.Refusal{Code: call.TooFrequent, Message: "the server is overloaded"}
+	}
+	if r != nil {
+		g.out.Send(refusal(f.GetRequestId(), r, time.Second))
+		g.out.Close(uint64(wire.CloseLoginRefused), r.Message)
+		return
+	}
+	g.user, g.device = call.UserID(l.GetUserId()), call.DeviceID(l.GetDeviceId())
+	m := &attach{Device: g.device, Conn: g.conn, Request: f.GetRequestId()}
+	for _, k := range l.GetKnownCalls() {
+		m.Known = append(m.Known, known{Call: call.ID(k.GetCallId()), Version: k.GetVersion()})
+	}
+	g.mu.Lock()
+	g.stage = joining
+	g.requests = append(g.requests, request{op: "login", at: g.cfg.Now()})
+	g.mu.Unlock()
+	g.peers.ToSession(g.user, m)
+}
+
+func loginRefusal(request uint64, l *wire.Login) *call.Refusal {
+	switch {
+	case request == 0:
+		return bad("request_id: must be above 0")
+	case !validID(l.GetUserId(), maxUserID):
+		return bad("user_id: must be 1..%d bytes of letters, digits and %s", maxUserID, alphabet)
+	case !validID(l.GetDeviceId(), maxDeviceID):
+		return bad("device_id: must be 1..%d bytes of letters, digits and %s", maxDeviceID, alphabet)
+	case len(l.GetKnownCalls()) > maxKnownCalls:
+		return bad("known_calls: %d entries, limit %d", len(l.GetKnownCalls()), maxKnownCalls)
+	}
+	return nil
+}
+
+// Handle takes one frame that is neither a login nor a token.
+func (g *Gateway) Handle(f *wire.ClientFrame) {
+	g.mu.Lock()
+	stage := g.stage
+	g.mu.Unlock()
+	switch b := f.GetBody().(type) {
+	case *wire.ClientFrame_Heartbeat:
+		g.heartbeat(stage, b.Heartbeat)
+	case *wire.ClientFrame_InvitationReceipt:
+		if stage == online && g.grace.take(g.cfg.Now()) {
+			g.seen()
+			g.peers.ToCall(call.ID(b.InvitationReceipt.GetCallId()), &command{Command: call.Command{
+				Op: call.OpReceipt, User: g.user, Device: g.device,
+			}, Conn: g.conn})
+		}
+	default:
+		if stage != online {
+			g.refuse(f, &call.Refusal{Code: call.NotLoggedIn, Message: "log in first"}, 0)
+			return
+		}
+		g.seen()
+		g.request(f)
+	}
+}
+
+func (g *Gateway) heartbeat(stage stage, h *wire.Heartbeat) {
+	if stage != online || !g.grace.take(g.cfg.Now()) {
+		return
+	}
+	g.seen()
+	g.out.Send(frame(&wire.ServerFrame{Body: &wire.ServerFrame_Heartbeat{Heartbeat: h}}))
+}
+
+func (g *Gateway) seen() { g.peers.ToSession(g.user, session.Seen{Conn: g.conn}) }
+
+// request sends a request on its way, or refuses it: parameters first, then the rate (SPEC 4).
+func (g *Gateway) request(f *wire.ClientFrame) {
+	msg, r := g.parse(f)
+	hint := g.budget.next(g.cfg.Now())
+	end := g.trace(msg)
+	switch {
+	case r != nil:
+	case hint > 0:
+		r = &call.Refusal{Code: call.TooFrequent, Message: "requests: too many from this device"}
+	default:
+		r, hint = g.admit(f, end), time.Second
+	}
+	if r != nil {
+		if end != nil {
+			end(r.Code)
+		}
+		g.refuse(f, r, hint)
+		return
+	}
+	switch m := msg.(type) {
+	case *envelope:
+		g.peers.ToCall(m.to, &m.command)
+	default:
+		g.peers.ToSession(g.user, m)
+	}
+}
+
+// envelope is a command and the call it is for.
+type envelope struct {
+	to call.ID
+	command
+}
+
+// trace opens the span of a command's whole way; it ends with the answer.
+func (g *Gateway) trace(msg any) func(call.Code) {
+	m, ok := msg.(*envelope)
+	if !ok || g.cfg.Tracer == nil {
+		return nil
+	}
+	ctx, end := g.cfg.Tracer.Start(context.Background(), m.Op.String(), m.to, g.user)
+	m.ctx = ctx
+	return end
+}
+
+func (g *Gateway) parse(f *wire.ClientFrame) (any, *call.Refusal) {
+	if f.GetRequestId() == 0 {
+		return nil, bad("request_id: must be above 0")
+	}
+	switch b := f.GetBody().(type) {
+	case *wire.ClientFrame_Logout:
+		return session.Logout{Conn: g.conn, Request: f.GetRequestId()}, nil
+	case *wire.ClientFrame_QueryCallInvitationList:
+		count := int(min(b.QueryCallInvitationList.GetCount(), maxPage))
+		if count == 0 {
+			count = defaultPage
+		}
+		after := call.ID(b.QueryCallInvitationList.GetNextFlag())
+		return &list{Conn: g.conn, Device: g.device, Request: f.GetRequestId(), After: after, Count: count}, nil
+	}
+	c, id, r := g.cfg.Limits.commandOf(f, g.cfg.DefaultTimeout)
+	if r != nil {
+		return nil, r
+	}
+	c.User, c.Device = g.user, g.device
+	if c.Invite != nil {
+		c.Invite.Rules = g.cfg.Calls
+		id = g.cfg.callID(g.user, c.Command, 0)
+	}
+	if c.Op == call.OpInvite || c.Op == call.OpAdd {
+		if r := g.registered(&c); r != nil {
+			return nil, r
+		}
+	}
+	return &envelope{to: id, command: command{Command: c, Conn: g.conn, Request: f.GetRequestId()}}, nil
+}
+
+// registered turns away invitees that do not exist, where registration is strict (SPEC 5).
+func (g *Gateway) registered(c *call.Command) *call.Refusal {
+	if g.cfg.Users == nil || len(c.Users) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	exist, err := g.cfg.Users.Known(ctx, c.Users)
+	if err != nil {
+		g.cfg.Logger.Error("users not read", "user", g.user, "error", err)
+		return &call.Refusal{Code: call.Internal, Message: "users cannot be read now"}
+	}
+	var there []call.UserID
+	for i, u := range c.Users {
+		if exist[i] {
+			there = append(there, u)
+		} else {
+			c.Errors = append(c.Errors, call.UserError{User: u, Code: call.NoUser})
+		}
+	}
+	c.Users = there
+	return nil
+}

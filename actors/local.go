@@ -1,0 +1,111 @@
+package actors
+
+import (
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// table is the actors of one kind that are in memory: at most one per key. A message to a key without an actor brings it
+// to life; an actor leaves only when its queue is empty, so that no message is ever lost between two activations.
+type table[K comparable] struct {
+	spawn  func(K, *activation[K])
+	shards [tableShards]tableShard[K]
+	hash   func(K) uint64
+	gone   sync.WaitGroup // activations that have not stopped yet
+}
+
+const tableShards = 64
+
+type tableShard[K comparable] struct {
+	mu     sync.Mutex
+	live   map[K]*activation[K]
+	closed bool
+}
+
+// activation is one life of an actor.
+type activation[K comparable] struct {
+	key K
+	pid *actor.PID
+	box *mailbox
+}
+
+func newTable[K comparable](hash func(K) uint64, spawn func(K, *activation[K])) *table[K] {
+	t := &table[K]{spawn: spawn, hash: hash}
+	for i := range t.shards {
+		t.shards[i].live = map[K]*activation[K]{}
+	}
+	return t
+}
+
+func (t *table[K]) shard(key K) *tableShard[K] { return &t.shards[t.hash(key)%tableShards] }
+
+// send puts a message into the actor's queue. After close it drops it.
+func (t *table[K]) send(key K, msg any) {
+	s := t.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	a := s.live[key]
+	if a == nil {
+		a = &activation[K]{key: key, box: &mailbox{}}
+		s.live[key] = a
+		t.gone.Add(1)
+		t.spawn(key, a)
+	}
+	a.box.PostUserMessage(msg)
+}
+
+// retire takes an actor out of the table if nothing waits for it; the caller then stops it.
+func (t *table[K]) retire(a *activation[K]) bool {
+	s := t.shard(a.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.box.UserMessageCount() > 0 {
+		return false
+	}
+	delete(s.live, a.key)
+	return true
+}
+
+// stopped notes the end of an activation. What it left in its queue, having broken down, goes to its successor.
+func (t *table[K]) stopped(a *activation[K]) {
+	s := t.shard(a.key)
+	s.mu.Lock()
+	if s.live[a.key] == a {
+		delete(s.live, a.key)
+	}
+	left := a.box.rest()
+	s.mu.Unlock()
+	for _, msg := range left {
+		t.send(a.key, msg)
+	}
+	t.gone.Done()
+}
+
+func (t *table[K]) count() int {
+	n := 0
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		n += len(s.live)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// close stops every actor and waits for the last of them.
+func (t *table[K]) close(stop func(*actor.PID)) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		for _, a := range s.live {
+			stop(a.pid)
+		}
+		s.mu.Unlock()
+	}
+	t.gone.Wait()
+}

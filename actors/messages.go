@@ -1,0 +1,71 @@
+package actors
+
+import (
+	"context"
+
+	"carillon/actors/call"
+	"carillon/actors/session"
+)
+
+// What the actors say to each other, beside the messages of package session.
+type (
+	// command is a user's operation on its way to its call. The answer goes to Conn, by way of the user's session.
+	command struct {
+		call.Command
+		Conn    session.Conn
+		Request uint64
+		Attempt int             // callInvite: how many IDs were taken
+		ctx     context.Context // carries the span; nil without a tracer
+	}
+	// told is a session's acknowledgement of a Tell.
+	told struct {
+		Epoch     uint64
+		User      call.UserID
+		From, Seq uint64
+	}
+	// presence is a session's word on its user.
+	presence struct {
+		User   call.UserID
+		Online bool
+	}
+	// ask is a session's question for a device that logs in.
+	ask struct {
+		User   call.UserID
+		Device call.DeviceID
+		Conn   session.Conn
+		Known  bool   // the device named the call itself
+		Since  uint64 // and had this version
+	}
+	// attach is a device that logs in, on its way to its session.
+	attach struct {
+		Device  call.DeviceID
+		Conn    session.Conn
+		Request uint64
+		Known   []known
+	}
+	known struct {
+		Call    call.ID
+		Version uint64
+	}
+	// list is a queryCallInvitationList.
+	list struct {
+		Conn    session.Conn
+		Device  call.DeviceID
+		Request uint64
+		After   call.ID
+		Count   int
+	}
+	// output is what a gateway hands to its connection. Close, if set, comes last.
+	output struct {
+		Frames   []byte
+		Answers  int
+		LoggedIn bool
+		Close    *closing
+	}
+	closing struct {
+		Code   uint64
+		Reason string
+	}
+	// recall asks a gateway to register its device again.
+	recall struct{}
+)

@@ -1,0 +1,226 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"carillon/actors/call"
+	"carillon/actors/session"
+	"carillon/transport/wire"
+)
+
+// sessionActor runs one user's session while it is in memory.
+type sessionActor struct {
+	user  call.UserID
+	cfg   *Config
+	host  host
+	peers Peers
+
+	state   *session.State
+	touched time.Time
+}
+
+func newSession(user call.UserID, cfg *Config, h host, p Peers) *sessionActor {
+	return &sessionActor{user: user, cfg: cfg, host: h, peers: p, state: session.New(cfg.Sessions, h.Now())}
+}
+
+// Receive handles one message; it may block on the store at a login and for a list, and only this user waits.
+func (a *sessionActor) Receive(msg any) {
+	switch m := msg.(type) {
+	case *attach:
+		a.attach(m)
+	case *list:
+		a.list(m)
+	case wake:
+		a.step(session.Tick{})
+		a.settle()
+		return
+	default:
+		a.step(m)
+	}
+	a.touched = a.host.Now()
+	a.settle()
+}
+
+func (a *sessionActor) settle() {
+	deadline := a.state.Deadline()
+	idle := a.touched.Add(idleAfter)
+	switch {
+	case !a.state.Idle():
+		a.host.WakeAt(deadline)
+	case a.host.Now().Before(idle):
+		a.host.WakeAt(idle)
+	default:
+		a.host.WakeAt(time.Time{})
+		a.host.Rest()
+	}
+}
+
+func (a *sessionActor) step(msg any) {
+	for _, e := range a.state.Step(msg, a.host.Now()) {
+		a.perform(e)
+	}
+}
+
+func (a *sessionActor) perform(e session.Effect) {
+	switch e := e.(type) {
+	case session.Deliver:
+		a.peers.ToGateway(e.Conn, output{Frames: e.Frames, Answers: e.Answers})
+	case session.Welcome:
+		a.welcome(e)
+	case session.Bye:
+		a.cfg.Watch.outcome("logout", call.OK)
+		a.peers.ToGateway(e.Conn, output{
+			Frames: responseFrame(&wire.Response{RequestId: e.Request}), Answers: 1,
+			Close: &closing{uint64(wire.CloseLoggedOut), "logged out"},
+		})
+	case session.Kick:
+		kicked := &wire.Event{
+			TimeMs: a.host.Now().UnixMilli(),
+			Kind:   &wire.Event_KickedOut{KickedOut: &wire.KickedOut{ByDeviceId: string(e.By)}},
+		}
+		a.peers.ToGateway(e.Conn, output{
+			Frames: frame(&wire.ServerFrame{Body: &wire.ServerFrame_Event{Event: kicked}}),
+			Close:  &closing{uint64(wire.CloseKickedOut), "kicked out by device " + string(e.By)},
+		})
+	case session.Hang:
+		c := closing{uint64(wire.CloseSlowConsumer), "too much to send before the login was answered"}
+		if e.Silent {
+			c = closing{uint64(wire.CloseProtocol), "no frame for " + a.cfg.Sessions.HeartbeatTimeout.String()}
+		}
+		a.peers.ToGateway(e.Conn, output{Close: &c})
+	case session.Recall:
+		a.peers.ToGateway(e.Conn, recall{})
+	case session.Ask:
+		a.ask(e)
+	case session.Ack:
+		a.peers.ToCall(e.Call, told{Epoch: e.Epoch, User: a.user, From: e.From, Seq: e.Seq})
+	case session.Presence:
+		a.peers.ToCall(e.Call, presence{User: a.user, Online: e.Online})
+	}
+}
+
+func (a *sessionActor) ask(e session.Ask) {
+	q := ask{User: a.user, Device: e.Login.Device, Conn: e.Login.Conn}
+	for i, id := range e.Login.Known {
+		if id == e.Call {
+			q.Known, q.Since = true, e.Login.Versions[i]
+		}
+	}
+	a.peers.ToCall(e.Call, q)
+}
+
+// attach is a login: which calls must be asked before it is answered?
+func (a *sessionActor) attach(m *attach) {
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	login := session.Login{Device: m.Device, Conn: m.Conn, Request: m.Request}
+	pending, err := a.cfg.Store.PendingFor(ctx, a.user)
+	if err == nil && a.cfg.Users != nil {
+		err = a.cfg.Users.Register(ctx, a.user)
+	}
+	if err != nil {
+		a.cfg.Logger.Error("login not served", "user", a.user, "error", err)
+		a.peers.ToGateway(m.Conn, output{
+			Frames:  refusal(m.Request, &call.Refusal{Code: call.Internal, Message: "the user's calls cannot be read now"}, 0),
+			Answers: 1, Close: &closing{uint64(wire.CloseOverloaded), "the store cannot be read"},
+		})
+		return
+	}
+	for _, k := range m.Known {
+		login.Known, login.Versions = append(login.Known, k.Call), append(login.Versions, k.Version)
+	}
+	login.Calls, login.Cut = union(pending, login.Known)
+	a.cfg.Watch.outcome("login", call.OK)
+	a.step(login)
+}
+
+// union is the calls of both lists, each once, at most session.MaxCalls; it reports whether some were cut off.
+func union(a, b []call.ID) ([]call.ID, bool) {
+	seen := make(map[call.ID]bool, len(a)+len(b))
+	var out []call.ID
+	for _, list := range [][]call.ID{a, b} {
+		for _, id := range list {
+			if !seen[id] {
+				seen[id] = true
+				out = append(out, id)
+			}
+		}
+	}
+	if len(out) > session.MaxCalls {
+		return out[:session.MaxCalls], true
+	}
+	return out, false
+}
+
+// welcome answers a login: as many snapshots as fit into a frame, then the invitations that ring, then what came meanwhile.
+func (a *sessionActor) welcome(e session.Welcome) {
+	result := &wire.LoginResult{
+		SessionId: sessionID(e.Login.Conn), ServerTimeMs: a.host.Now().UnixMilli(), Node: a.cfg.Node,
+		HeartbeatIntervalMs: uint32(a.cfg.HeartbeatInterval.Milliseconds()),
+		HeartbeatTimeoutMs:  uint32(a.cfg.Sessions.HeartbeatTimeout.Milliseconds()),
+		SyncTruncated:       e.Cut,
+	}
+	size := 0
+	for _, s := range e.Synced {
+		if len(s.Snapshot) == 0 {
+			continue
+		}
+		if size += len(s.Snapshot); size > maxPageBytes {
+			result.SyncTruncated = true
+			break
+		}
+		snap := &wire.CallSnapshot{}
+		if err := proto.Unmarshal(s.Snapshot, snap); err == nil {
+			result.Sync = append(result.Sync, snap)
+		}
+	}
+	answer := responseFrame(&wire.Response{RequestId: e.Login.Request, Result: &wire.Response_Login{Login: result}})
+	for _, s := range e.Synced {
+		answer = append(answer, s.Ring...)
+	}
+	answers := 1
+	for _, held := range e.Held {
+		answer = append(answer, held.Frames...)
+		answers += held.Answers
+	}
+	a.peers.ToGateway(e.Login.Conn, output{Frames: answer, Answers: answers, LoggedIn: true})
+}
+
+// list is queryCallInvitationList: a page of the user's calls as he sees them (SPEC 7).
+func (a *sessionActor) list(m *list) {
+	a.step(session.Seen{Conn: m.Conn})
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	calls, next, err := a.cfg.Store.UserCalls(ctx, a.user, m.After, m.Count)
+	if err != nil {
+		r := &call.Refusal{Code: call.Internal, Message: "the list cannot be read now"}
+		if errors.Is(err, call.ErrNotFound) {
+			r = bad("next_flag: %d is not one of the user's calls", m.After)
+		}
+		a.cfg.Watch.outcome("queryCallInvitationList", r.Code)
+		a.peers.ToGateway(m.Conn, output{Frames: refusal(m.Request, r, 0), Answers: 1})
+		return
+	}
+	a.cfg.Watch.outcome("queryCallInvitationList", call.OK)
+	page := &wire.CallList{NextFlag: uint64(next)}
+	size, now := 0, a.host.Now()
+	for i := range calls {
+		snap := snapshot(&calls[i], a.user, m.Device, now)
+		if size += proto.Size(snap); size > maxPageBytes && i > 0 {
+			page.NextFlag = uint64(calls[i-1].ID)
+			break
+		}
+		page.Calls = append(page.Calls, snap)
+	}
+	a.peers.ToGateway(m.Conn, output{
+		Frames:  responseFrame(&wire.Response{RequestId: m.Request, Result: &wire.Response_List{List: page}}),
+		Answers: 1,
+	})
+}
+
+// maxPageBytes is how much of a frame the snapshots of a sync or a page may fill.
+const maxPageBytes = wire.MaxServerFrame - 64<<10

@@ -1,0 +1,208 @@
+package persistence
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"carillon/actors/call"
+)
+
+var (
+	errNoRoom  = fmt.Errorf("%w: the disk is nearly full", call.ErrUnavailable)
+	errUnknown = fmt.Errorf("%w: the commit failed", call.ErrUnknown)
+)
+
+// committer makes the entries of one queue durable, group by group. It is the only writer of the calls that hash to it, so
+// what it reads before it writes can't change in between.
+type committer struct {
+	queue
+	p      *Pebble
+	batch  *pebble.Batch
+	latest map[call.ID]standing // what the group under way has written
+	key    []byte
+	group  []*entry
+}
+
+func newCommitter(p *Pebble) *committer {
+	return &committer{
+		queue:  queue{wake: make(chan struct{}, 1)},
+		p:      p,
+		batch:  p.db.NewBatch(),
+		latest: make(map[call.ID]standing),
+	}
+}
+
+// run commits until the queue is stopped and empty.
+func (c *committer) run() {
+	for {
+		var ok bool
+		if c.group, ok = c.take(c.group, c.drop); !ok {
+			return
+		}
+		start := time.Now()
+		err := c.p.alarm.err()
+		if err == nil {
+			err = c.p.alarm.attempt(c.commit)
+			if err != nil {
+				c.p.alarm.end(err)
+				c.fail()
+			}
+		} else {
+			c.refuse(err)
+		}
+		n := len(c.group)
+		c.land()
+		for i, e := range c.group {
+			c.group[i] = nil
+			e.verdict <- e.err // e is its owner's from here on
+		}
+		c.p.queued.Add(-int64(n))
+		c.p.config.Observe(n, time.Since(start))
+	}
+}
+
+func (c *committer) drop(e *entry) {
+	c.p.queued.Add(-1)
+	c.p.recycle(e)
+}
+
+// fail settles a group whose commit failed: who lost before it stays refused, who was in it may be written or not.
+func (c *committer) fail() {
+	for _, e := range c.group {
+		if e.err == nil {
+			e.err = errUnknown
+		} else {
+			e.err = fmt.Errorf("%w: the commit failed", call.ErrUnavailable) // its judge may never have become durable
+		}
+	}
+}
+
+func (c *committer) refuse(err error) {
+	for _, e := range c.group {
+		e.err = err
+	}
+}
+
+// commit gives each entry its verdict, puts the winners into one batch and waits until it is on the disk. An error is fatal.
+func (c *committer) commit() error {
+	clear(c.latest)
+	c.batch.Reset()
+	room, _ := c.p.space.left()
+	now := call.At(c.p.config.Now())
+	for _, e := range c.group {
+		switch e.task {
+		case write:
+			e.err = c.write(e, room, now)
+		case register:
+			e.err = c.register(e, room)
+		case expire:
+			e.err = c.expire(e)
+		}
+	}
+	return c.batch.Commit(pebble.Sync)
+}
+
+func (c *committer) write(e *entry, r room, now call.Millis) error {
+	if r == roomForNothing || (r == roomForUpdates && e.prev == 0) {
+		return errNoRoom
+	}
+	was, err := c.standing(e.id)
+	if err != nil {
+		return err
+	}
+	if err := e.against(was); err != nil {
+		return err
+	}
+	c.set(recordKey(c.key[:0], e.home(), e.id), e.record)
+	if was.place != nowhere && was.place != e.home() {
+		c.remove(recordKey(c.key[:0], was.place, e.id))
+	}
+	if e.closed && was.place != apart {
+		c.set(retentionKey(c.key[:0], now, e.id), nil)
+	}
+	for i := range e.rows {
+		r := &e.rows[i]
+		key := rowKey(c.key[:0], r.table, r.user, e.created, e.id)
+		if r.remove {
+			c.remove(key)
+		} else {
+			c.set(key, nil)
+		}
+	}
+	c.latest[e.id] = standing{e.home(), e.next}
+	return nil
+}
+
+func (c *committer) register(e *entry, r room) error {
+	if r != roomForAll {
+		return errNoRoom
+	}
+	c.set(userKey(c.key[:0], e.user), nil)
+	return nil
+}
+
+// expire forgets a closed call with all rows that lead to it. call.ErrNotFound: it was gone, and so is its retention row now.
+func (c *committer) expire(e *entry) error {
+	if _, busy := c.latest[e.id]; busy {
+		return fmt.Errorf("%w: call %s is being written", call.ErrUnavailable, e.id)
+	}
+	b, err := c.p.lookup(recordKey(c.key[:0], apart, e.id))
+	switch {
+	case errors.Is(err, call.ErrNotFound):
+		c.remove(retentionKey(c.key[:0], e.expired, e.id))
+		return err
+	case err != nil:
+		return err
+	}
+	s, err := decode(e.id, b)
+	if err != nil {
+		return err
+	}
+	for i := range s.Users {
+		c.remove(rowKey(c.key[:0], history, s.Users[i].User, s.Created, s.ID))
+	}
+	c.remove(recordKey(c.key[:0], apart, e.id))
+	c.remove(retentionKey(c.key[:0], e.expired, e.id))
+	c.latest[e.id] = standing{}
+	return nil
+}
+
+// standing is what the store holds of a call, the group under way included.
+func (c *committer) standing(id call.ID) (standing, error) {
+	if s, ok := c.latest[id]; ok {
+		return s, nil
+	}
+	for _, at := range [...]place{among, apart} {
+		c.key = recordKey(c.key[:0], at, id)
+		b, closer, err := c.p.db.Get(c.key)
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return standing{}, fmt.Errorf("%w: call %s: %w", call.ErrUnavailable, id, err)
+		}
+		revision, _, err := header(id, b)
+		if cerr := closer.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return standing{}, fmt.Errorf("%w: %w", call.ErrUnavailable, err)
+		}
+		return standing{at, revision}, nil
+	}
+	return standing{}, nil
+}
+
+// set and remove write to the batch, in memory, which can't fail; key keeps its buffer for the next.
+func (c *committer) set(key, value []byte) {
+	c.key = key
+	_ = c.batch.Set(key, value, nil)
+}
+
+func (c *committer) remove(key []byte) {
+	c.key = key
+	_ = c.batch.Delete(key, nil)
+}

@@ -1,0 +1,157 @@
+package persistence
+
+import (
+	"fmt"
+	"sync"
+
+	"carillon/actors/call"
+)
+
+// task says what an entry asks for.
+type task uint8
+
+const (
+	write    task = iota // the change
+	register             // the user exists
+	expire               // a closed call is forgotten
+)
+
+// entry is one thing waiting for a commit.
+type entry struct {
+	change
+	task    task
+	user    call.UserID // register
+	expired call.Millis // expire: when the call was closed
+
+	verdict chan error // of capacity 1; the committer sends once, unless the entry was withdrawn
+	err     error      // the committer's own: the verdict if the group becomes durable
+
+	// Owned by the queue's mutex.
+	taken     bool // in the group under way, or settled
+	withdrawn bool // its owner has gone before it was taken
+}
+
+// queue holds entries in the order of their coming until the committer takes them, and knows the group that is under way.
+type queue struct {
+	mu      sync.Mutex
+	waiting []*entry
+	head    int // of waiting
+	stopped bool
+	flying  []*entry      // the group under way
+	landed  chan struct{} // closed when it has become durable or failed; nil between groups
+	wake    chan struct{} // of capacity 1
+}
+
+// push appends e, which then belongs to the queue until its verdict; false after stop.
+func (q *queue) push(e *entry) bool {
+	q.mu.Lock()
+	ok := !q.stopped
+	if ok {
+		q.waiting = append(q.waiting, e)
+	}
+	q.mu.Unlock()
+	q.rouse()
+	return ok
+}
+
+func (q *queue) rouse() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// withdraw takes e back if it hasn't been taken. Its place in the queue stays counted until the committer comes by.
+func (q *queue) withdraw(e *entry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e.taken {
+		return false
+	}
+	e.withdrawn = true
+	return true
+}
+
+// stop lets nothing more in; what waits is still committed.
+func (q *queue) stop() {
+	q.mu.Lock()
+	q.stopped = true
+	q.mu.Unlock()
+	q.rouse()
+}
+
+// take waits for entries and makes them the group under way, appended to group[:0]. Withdrawn ones go to drop. It gives false
+// when the queue has stopped and is empty.
+func (q *queue) take(group []*entry, drop func(*entry)) ([]*entry, bool) {
+	group = group[:0]
+	for {
+		q.mu.Lock()
+		group = q.gather(group, drop)
+		if len(group) > 0 {
+			q.flying, q.landed = group, make(chan struct{})
+		}
+		stopped := q.stopped
+		q.mu.Unlock()
+		if len(group) > 0 {
+			return group, true
+		}
+		if stopped {
+			return nil, false
+		}
+		<-q.wake
+	}
+}
+
+// gather moves what one group may hold.
+func (q *queue) gather(group []*entry, drop func(*entry)) []*entry {
+	size := 0
+	for q.head < len(q.waiting) && len(group) < maxGroup {
+		e := q.waiting[q.head]
+		if size += len(e.record); size > maxGroupBytes && len(group) > 0 {
+			break
+		}
+		q.waiting[q.head] = nil
+		q.head++
+		if e.withdrawn {
+			drop(e)
+			continue
+		}
+		e.taken = true
+		group = append(group, e)
+	}
+	if q.head == len(q.waiting) {
+		q.waiting, q.head = q.waiting[:0], 0
+	}
+	if q.head > maxQueued { // a queue that never empties: move the rest to the front
+		n := copy(q.waiting, q.waiting[q.head:])
+		clear(q.waiting[n:])
+		q.waiting, q.head = q.waiting[:n], 0
+	}
+	return group
+}
+
+// land ends the group under way.
+func (q *queue) land() {
+	q.mu.Lock()
+	q.flying = nil
+	close(q.landed)
+	q.landed = nil
+	q.mu.Unlock()
+}
+
+// flight gives the channel that the group under way closes when it lands, if it holds call id (0 = any), else nil.
+func (q *queue) flight(id call.ID) <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if id == 0 {
+		return q.landed
+	}
+	for _, e := range q.flying {
+		if e.id == id && e.task != register {
+			return q.landed
+		}
+	}
+	return nil
+}
+
+var errFull = fmt.Errorf("%w: %d transitions are waiting already", call.ErrUnavailable, maxQueued)

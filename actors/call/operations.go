@@ -82,7 +82,7 @@ func (t *turn) invite(u UserID, c Command) {
 		p.InvitedFor = c.Timeout
 	}
 	p.InvitedAt, p.Deadline = t.now, t.now.add(p.InvitedFor)
-	p.AcceptedAt, p.QuitAt, p.Main, p.MovedFrom = 0, 0, "", ""
+	p.AcceptedAt, p.QuitAt, p.Main, p.MovedFrom, p.MovedSeq = 0, 0, "", "", 0
 	p.InviteData = ""
 	if c.ExtendedData != t.s.ExtendedData {
 		p.InviteData = c.ExtendedData
@@ -169,7 +169,7 @@ func (t *turn) answer(c Command, o *Outcome) *Refusal {
 
 // enter is what accept and join share: the acting device becomes the main one.
 func (t *turn) enter(p *Participant, c Command) {
-	p.AcceptedAt, p.QuitAt, p.Main, p.MovedFrom = t.now, 0, c.Device, ""
+	p.AcceptedAt, p.QuitAt, p.Main, p.MovedFrom, p.MovedSeq = t.now, 0, c.Device, "", 0
 	p.ExtendedData, p.OfflineSince = c.ExtendedData, 0
 	if p.User != t.s.Caller {
 		t.s.EverAccepted = true
@@ -188,8 +188,12 @@ func (t *turn) join(c Command, o *Outcome) *Refusal {
 			return refuse(AlreadyMain, "device %s is already the main device", c.Device)
 		}
 		t.change()
-		p.MovedFrom, p.Main, p.MovedSeq = p.Main, c.Device, t.s.Seq
-		p.ExtendedData = c.ExtendedData
+		from := p.Main
+		if p.MovedSeq > p.Told {
+			from = "" // who was main before is not known for sure: all others are told
+		}
+		p.MovedFrom, p.Main, p.MovedSeq = from, c.Device, t.s.Seq
+		p.ExtendedData, p.OfflineSince = c.ExtendedData, 0
 		o.Times.Accepted = p.AcceptedAt
 		return nil
 	case t.s.Rules.InvitedOnly && (p == nil || !p.Invited):
@@ -214,7 +218,10 @@ func (t *turn) join(c Command, o *Outcome) *Refusal {
 	t.change()
 	t.put(p, Accepted, Change{By: c.User, Device: c.Device, At: t.now})
 	t.enter(p, c)
-	p.JoinedSeq, p.Sent, p.Told = t.s.Seq, t.s.Seq, t.s.Seq
+	if p.Told >= p.Sent {
+		p.Told = t.s.Seq // the answer tells him; what he had not acknowledged before stays owed
+	}
+	p.JoinedSeq, p.Sent = t.s.Seq, t.s.Seq
 	o.Times.Accepted = t.now
 	t.settle(t.now)
 	return nil

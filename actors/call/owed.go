@@ -113,16 +113,19 @@ func (s *State) owed(p *Participant, since uint64) []Event {
 			return nil
 		}
 		own.Changed = s.changed(since)
-		return s.toActing(own, p)
 	case Quit:
 		own.Changed = []UserID{p.User}
-		out := s.toActing(own, p)
-		if p.AnsweredSeq > max(since, p.InvitedSeq) {
-			out = append(out, elsewhere(own, p.Main))
-		}
-		return out
 	}
-	return nil
+	out := s.toActing(own, p)
+	if p.enteredAfter(since) || p.MovedSeq > since {
+		out = append(out, elsewhere(own, p.Main))
+	}
+	return out
+}
+
+// enteredAfter reports whether he came in after since, so that devices other than the main one may still ring.
+func (p *Participant) enteredAfter(since uint64) bool {
+	return p.AnsweredSeq > max(since, p.InvitedSeq) || p.JoinedSeq > since
 }
 
 func (s *State) owedPending(p *Participant, since uint64) []Event {
@@ -133,28 +136,28 @@ func (s *State) owedPending(p *Participant, since uint64) []Event {
 		return nil
 	}
 	if p.InvitedSeq > since {
-		return []Event{s.event(EventReceived, p, p.Change).to(AllDevices, "")}
+		return []Event{s.Ring(p)}
 	}
 	return s.userState(p, since, s.changed(since), AllDevices, "")
 }
 
 func (s *State) owedAccepted(p *Participant, since uint64) []Event {
-	var out []Event
-	if joined := p.JoinedSeq > since; !joined {
-		changed := s.changed(since)
-		out = s.userState(p, since, changed, OnlyDevice, p.Main)
-	}
+	seen := max(since, p.JoinedSeq)
+	out := s.userState(p, seen, s.changed(seen), OnlyDevice, p.Main)
 	if since == 0 && p.User == s.Caller && s.Open() {
 		created := s.event(EventCreated, p, Change{By: s.Caller, Device: p.Main, At: s.Created})
 		out = append(out, created.to(OnlyDevice, p.Main), created.to(OtherThan, p.Main))
 	}
-	if p.AnsweredSeq > max(since, p.InvitedSeq, p.JoinedSeq) {
+	if p.enteredAfter(since) {
 		own := s.event(EventUserState, p, p.Change)
 		own.Changed = []UserID{p.User}
 		out = append(out, elsewhere(own, p.Main))
 	}
-	if p.MovedSeq > since && p.MovedFrom != "" {
+	if p.MovedSeq > since {
 		moved := s.event(EventUserState, p, p.Change).to(OnlyDevice, p.MovedFrom)
+		if p.MovedFrom == "" {
+			moved = moved.to(OtherThan, p.Main)
+		}
 		moved.Changed, moved.Reason = []UserID{p.User}, ReasonMovedToOtherDevice
 		moved.By, moved.ByDev = p.User, p.Main
 		out = append(out, moved)
@@ -170,7 +173,11 @@ func (s *State) owedAccepted(p *Participant, since uint64) []Event {
 
 // Ring is the invitation as a device hears it that logs in while it is pending.
 func (s *State) Ring(p *Participant) Event {
-	return s.event(EventReceived, p, p.Change).to(AllDevices, "")
+	invitation := p.Change
+	if p.State != Inviting {
+		invitation = Change{By: p.Inviter, At: p.InvitedAt}
+	}
+	return s.event(EventReceived, p, invitation).to(AllDevices, "")
 }
 
 // changed lists who changed after since, in the order of the call.

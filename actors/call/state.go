@@ -153,13 +153,13 @@ type Participant struct {
 	QuitAt     Millis
 
 	Main      DeviceID // main device in this call; empty = none yet
-	MovedFrom DeviceID // the device that was main before MovedSeq
+	MovedFrom DeviceID // the device that was main before MovedSeq; empty = more than one may believe that it is
 	Invited   bool     // was at some time invited to this call, or is its caller
 
 	InvitedSeq  uint64 // last invitation
 	AnsweredSeq uint64 // last time he left the pending states
 	JoinedSeq   uint64 // last time he came in by callJoin
-	MovedSeq    uint64 // last move of the main device
+	MovedSeq    uint64 // last move of the main device since he came in; zero = none
 
 	Told uint64 // soft until the next write: the Seq his session acknowledged
 

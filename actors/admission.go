@@ -50,7 +50,7 @@ func (b *bucket) next(now time.Time) time.Duration {
 func (b *bucket) take(now time.Time) bool { return b.next(now) == 0 }
 
 // admit takes a place for a request, on the device's account and on the node's.
-func (g *Gateway) admit(f *wire.ClientFrame, end func(call.Code)) *call.Refusal {
+func (g *Gateway) admit(end func(call.Code)) *call.Refusal {
 	now := g.cfg.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -66,7 +66,7 @@ func (g *Gateway) admit(f *wire.ClientFrame, end func(call.Code)) *call.Refusal 
 	if !g.load.take() {
 		return &call.Refusal{Code: call.TooFrequent, Message: "the server is overloaded"}
 	}
-	g.requests = append(g.requests, request{op: operation(f), at: now, end: end})
+	g.requests = append(g.requests, request{at: now, end: end})
 	return nil
 }
 
@@ -75,7 +75,7 @@ func (g *Gateway) refuse(f *wire.ClientFrame, r *call.Refusal, hint time.Duratio
 	if r.Code != call.TooFrequent {
 		hint = 0
 	}
-	g.cfg.Watch.outcome(operation(f), r.Code)
+	g.cfg.Watch.operation(operation(f), r.Code, 0)
 	g.out.Send(refusal(f.GetRequestId(), r, hint))
 	if g.budget.insistence > maxInsistence {
 		g.out.Close(uint64(wire.CloseOverloaded), "requests: far too many from this device")
@@ -107,8 +107,9 @@ func (g *Gateway) output(m output) {
 	done := slices.Clone(answered)
 	g.requests = slices.Delete(g.requests, 0, len(answered))
 	g.load.give(len(done))
-	if m.LoggedIn {
+	if m.LoggedIn && g.stage == joining {
 		g.stage = online
+		g.devices.Add(1)
 	}
 	g.mu.Unlock()
 	if m.LoggedIn {
@@ -120,13 +121,9 @@ func (g *Gateway) output(m output) {
 	if m.Close != nil {
 		g.out.Close(m.Close.Code, m.Close.Reason)
 	}
-	now := g.cfg.Now()
 	for _, r := range done {
 		if r.end != nil {
 			r.end(call.OK)
-		}
-		if g.cfg.Watch.Answered != nil {
-			g.cfg.Watch.Answered(r.op, now.Sub(r.at))
 		}
 	}
 }
@@ -138,6 +135,9 @@ func (g *Gateway) Closed() {
 	g.stage = closed
 	g.load.give(len(g.requests))
 	g.requests = nil
+	if was == online {
+		g.devices.Add(-1)
+	}
 	g.mu.Unlock()
 	g.leave()
 	if was == joining || was == online {

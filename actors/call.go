@@ -85,7 +85,7 @@ func (a *callActor) command(c *command) {
 	if c.Op == call.OpReceipt {
 		return
 	}
-	a.cfg.Watch.outcome(c.Op.String(), code)
+	a.cfg.Watch.operation(c.Op.String(), code, a.host.Now().Sub(c.At))
 	if code != call.OK {
 		a.cfg.Logger.Debug("refused", "call", a.id, "user", c.User, "op", c.Op, "code", uint32(code))
 	}

@@ -39,12 +39,11 @@ type Limits struct {
 
 // Observer hears what happens, for metrics; each func may be nil, must be quick and is called from many goroutines.
 type Observer struct {
-	Outcome  func(op string, code call.Code)     // what one request came to
-	Answered func(op string, took time.Duration) // from a request's frame to its answer
-	Ring     func(time.Duration)                 // from the invitation to its first receipt
-	Phase    func(from, to Phase)                // a call in memory went from one phase to another
-	Save     func(err error)                     // one write that failed
-	Panic    func(actor string)                  // an actor broke down and will be loaded again
+	Operation func(op string, code call.Code, took time.Duration) // one request, from its frame to its answer
+	Ring      func(time.Duration)                                 // from the invitation to its first receipt
+	Phase     func(from, to Phase)                                // a call in memory went from one phase to another
+	Save      func(err error)                                     // one write that failed
+	Panic     func(actor string)                                  // an actor broke down and will be loaded again
 }
 
 // saveTimeout bounds how long an actor waits for its store; after it the outcome is unknown.
@@ -67,8 +66,8 @@ const (
 	PhaseEnding         // ended, not everybody knows yet
 )
 
-func (o *Observer) outcome(op string, code call.Code) {
-	if o.Outcome != nil {
-		o.Outcome(op, code)
+func (o *Observer) operation(op string, code call.Code, took time.Duration) {
+	if o.Operation != nil {
+		o.Operation(op, code, took)
 	}
 }

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"carillon/actors/call"
@@ -19,6 +20,8 @@ type Gateway struct {
 	conn  session.Conn
 	out   Device
 	leave func() // takes the gateway out of the node's table
+	// devices counts those that are logged in, on the whole node.
+	devices *atomic.Int64
 
 	user   call.UserID
 	device call.DeviceID
@@ -40,7 +43,6 @@ const (
 )
 
 type request struct {
-	op  string
 	at  time.Time
 	end func(call.Code) // of its span; nil without a tracer
 }
@@ -58,20 +60,22 @@ const (
 func (s *System) Open(d Device) *Gateway {
 	l := &s.cfg.Limits
 	g := &Gateway{
-		cfg: &s.cfg, peers: s, load: &load{count: &s.inFlight, limit: int64(l.InFlight)}, out: d,
+		cfg: &s.cfg, peers: s, devices: &s.devices, load: &load{count: &s.inFlight, limit: int64(l.InFlight)}, out: d,
 		conn:   session.Conn{Node: s.cfg.Node, ID: d.ID()},
 		budget: bucket{rate: l.RequestsPerSecond, burst: float64(l.RequestBurst)},
 		grace:  bucket{rate: freeRate, burst: freeBurst},
 	}
-	g.leave = func() {
-		s.mu.Lock()
-		delete(s.gateways, d.ID())
-		s.mu.Unlock()
-	}
+	g.leave = func() { s.forget(d.ID()) }
 	s.mu.Lock()
 	s.gateways[d.ID()] = g
 	s.mu.Unlock()
 	return g
+}
+
+func (s *System) forget(conn uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.gateways, conn)
 }
 
 // Login hands a device whose token has been accepted to its session.
@@ -87,13 +91,13 @@ func (g *Gateway) Login(f *wire.ClientFrame) {
 		return
 	}
 	g.user, g.device = call.UserID(l.GetUserId()), call.DeviceID(l.GetDeviceId())
-	m := &attach{Device: g.device, Conn: g.conn, Request: f.GetRequestId()}
+	m := &attach{Device: g.device, Conn: g.conn, Request: f.GetRequestId(), At: g.cfg.Now()}
 	for _, k := range l.GetKnownCalls() {
 		m.Known = append(m.Known, known{Call: call.ID(k.GetCallId()), Version: k.GetVersion()})
 	}
 	g.mu.Lock()
 	g.stage = joining
-	g.requests = append(g.requests, request{op: "login", at: g.cfg.Now()})
+	g.requests = append(g.requests, request{at: m.At})
 	g.mu.Unlock()
 	g.peers.ToSession(g.user, m)
 }
@@ -157,7 +161,7 @@ func (g *Gateway) request(f *wire.ClientFrame) {
 	case hint > 0:
 		r = &call.Refusal{Code: call.TooFrequent, Message: "requests: too many from this device"}
 	default:
-		r, hint = g.admit(f, end), time.Second
+		r, hint = g.admit(end), time.Second
 	}
 	if r != nil {
 		if end != nil {
@@ -204,7 +208,9 @@ func (g *Gateway) parse(f *wire.ClientFrame) (any, *call.Refusal) {
 			count = defaultPage
 		}
 		after := call.ID(b.QueryCallInvitationList.GetNextFlag())
-		return &list{Conn: g.conn, Device: g.device, Request: f.GetRequestId(), After: after, Count: count}, nil
+		return &list{
+			Conn: g.conn, Device: g.device, Request: f.GetRequestId(), At: g.cfg.Now(), After: after, Count: count,
+		}, nil
 	}
 	c, id, r := g.cfg.Limits.commandOf(f, g.cfg.DefaultTimeout)
 	if r != nil {
@@ -220,7 +226,9 @@ func (g *Gateway) parse(f *wire.ClientFrame) (any, *call.Refusal) {
 			return nil, r
 		}
 	}
-	return &envelope{to: id, command: command{Command: c, Conn: g.conn, Request: f.GetRequestId()}}, nil
+	return &envelope{to: id, command: command{
+		Command: c, Conn: g.conn, Request: f.GetRequestId(), At: g.cfg.Now(),
+	}}, nil
 }
 
 // registered turns away invitees that do not exist, where registration is strict (SPEC 5).

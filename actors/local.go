@@ -2,6 +2,7 @@ package actors
 
 import (
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -9,7 +10,8 @@ import (
 // table is the actors of one kind that are in memory: at most one per key. A message to a key without an actor brings it
 // to life; an actor leaves only when its queue is empty, so that no message is ever lost between two activations.
 type table[K comparable] struct {
-	spawn  func(K, *activation[K])
+	spawn  func(*activation[K])
+	alarms *alarms[K]
 	shards [tableShards]tableShard[K]
 	hash   func(K) uint64
 	gone   sync.WaitGroup // activations that have not stopped yet
@@ -25,13 +27,16 @@ type tableShard[K comparable] struct {
 
 // activation is one life of an actor.
 type activation[K comparable] struct {
-	key K
-	pid *actor.PID
-	box *mailbox
+	table *table[K]
+	key   K
+	pid   *actor.PID
+	box   *mailbox
 }
 
-func newTable[K comparable](hash func(K) uint64, spawn func(K, *activation[K])) *table[K] {
-	t := &table[K]{spawn: spawn, hash: hash}
+// newTable makes an empty table; spawn must be set before the first message.
+func newTable[K comparable](hash func(K) uint64, now func() time.Time) *table[K] {
+	t := &table[K]{hash: hash}
+	t.alarms = newAlarms(now, func(key K) { t.send(key, wake{}) })
 	for i := range t.shards {
 		t.shards[i].live = map[K]*activation[K]{}
 	}
@@ -50,10 +55,10 @@ func (t *table[K]) send(key K, msg any) {
 	}
 	a := s.live[key]
 	if a == nil {
-		a = &activation[K]{key: key, box: &mailbox{}}
+		a = &activation[K]{table: t, key: key, box: &mailbox{}}
 		s.live[key] = a
 		t.gone.Add(1)
-		t.spawn(key, a)
+		t.spawn(a)
 	}
 	a.box.PostUserMessage(msg)
 }
@@ -96,8 +101,9 @@ func (t *table[K]) count() int {
 	return n
 }
 
-// close stops every actor and waits for the last of them.
+// close stops the clockwork and every actor, and waits for the last of them.
 func (t *table[K]) close(stop func(*actor.PID)) {
+	t.alarms.close()
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()

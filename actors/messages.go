@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"time"
 
 	"carillon/actors/call"
 	"carillon/actors/session"
@@ -15,6 +16,7 @@ type (
 		Conn    session.Conn
 		Request uint64
 		Attempt int             // callInvite: how many IDs were taken
+		At      time.Time       // when the gateway got it
 		ctx     context.Context // carries the span; nil without a tracer
 	}
 	// told is a session's acknowledgement of a Tell.
@@ -41,6 +43,7 @@ type (
 		Device  call.DeviceID
 		Conn    session.Conn
 		Request uint64
+		At      time.Time
 		Known   []known
 	}
 	known struct {
@@ -52,6 +55,7 @@ type (
 		Conn    session.Conn
 		Device  call.DeviceID
 		Request uint64
+		At      time.Time
 		After   call.ID
 		Count   int
 	}

@@ -72,7 +72,7 @@ func (a *sessionActor) perform(e session.Effect) {
 	case session.Welcome:
 		a.welcome(e)
 	case session.Bye:
-		a.cfg.Watch.outcome("logout", call.OK)
+		a.cfg.Watch.operation("logout", call.OK, 0)
 		a.peers.ToGateway(e.Conn, output{
 			Frames: responseFrame(&wire.Response{RequestId: e.Request}), Answers: 1,
 			Close: &closing{uint64(wire.CloseLoggedOut), "logged out"},
@@ -134,7 +134,7 @@ func (a *sessionActor) attach(m *attach) {
 		login.Known, login.Versions = append(login.Known, k.Call), append(login.Versions, k.Version)
 	}
 	login.Calls, login.Cut = union(pending, login.Known)
-	a.cfg.Watch.outcome("login", call.OK)
+	a.cfg.Watch.operation("login", call.OK, a.host.Now().Sub(m.At))
 	a.step(login)
 }
 
@@ -201,11 +201,11 @@ func (a *sessionActor) list(m *list) {
 		if errors.Is(err, call.ErrNotFound) {
 			r = bad("next_flag: %d is not one of the user's calls", m.After)
 		}
-		a.cfg.Watch.outcome("queryCallInvitationList", r.Code)
+		a.cfg.Watch.operation("queryCallInvitationList", r.Code, a.host.Now().Sub(m.At))
 		a.peers.ToGateway(m.Conn, output{Frames: refusal(m.Request, r, 0), Answers: 1})
 		return
 	}
-	a.cfg.Watch.outcome("queryCallInvitationList", call.OK)
+	a.cfg.Watch.operation("queryCallInvitationList", call.OK, a.host.Now().Sub(m.At))
 	page := &wire.CallList{NextFlag: uint64(next)}
 	size, now := 0, a.host.Now()
 	for i := range calls {

@@ -23,17 +23,11 @@ type System struct {
 	proto    *actor.ActorSystem
 	calls    *table[call.ID]
 	sessions *table[call.UserID]
-	alarms   *alarms[alarmKey]
-	inFlight atomic.Int64
+	inFlight atomic.Int64 // requests
+	devices  atomic.Int64 // logged in
 
 	mu       sync.RWMutex
 	gateways map[uint64]*Gateway
-}
-
-// alarmKey is a call (ID set) or a session.
-type alarmKey struct {
-	id   call.ID
-	user call.UserID
 }
 
 // NewSystem makes the actors of one node; nothing runs by itself until Start.
@@ -41,25 +35,15 @@ func NewSystem(cfg Config) *System {
 	s := &System{cfg: cfg, gateways: map[uint64]*Gateway{}}
 	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return cfg.Logger }))
 	seed := maphash.MakeSeed()
-	s.calls = newTable(func(id call.ID) uint64 { return uint64(id) }, func(id call.ID, a *activation[call.ID]) {
-		h := &activationHost{sys: s, key: alarmKey{id: id}}
-		spawn(s, s.calls, a, h, "call", func() receiver { return newCall(id, &s.cfg, h, s) })
-	})
-	s.sessions = newTable(func(u call.UserID) uint64 { return maphash.String(seed, string(u)) },
-		func(u call.UserID, a *activation[call.UserID]) {
-			h := &activationHost{sys: s, key: alarmKey{user: u}}
-			spawn(s, s.sessions, a, h, "session", func() receiver { return newSession(u, &s.cfg, h, s) })
-		})
-	s.alarms = newAlarms(cfg.Now, s.ring)
-	return s
-}
-
-func (s *System) ring(k alarmKey) {
-	if k.user != "" {
-		s.sessions.send(k.user, wake{})
-	} else {
-		s.calls.send(k.id, wake{})
+	s.calls = newTable(func(id call.ID) uint64 { return uint64(id) }, cfg.Now)
+	s.calls.spawn = func(a *activation[call.ID]) {
+		spawn(s, a, "call", func(h host) receiver { return newCall(a.key, &s.cfg, h, s) })
 	}
+	s.sessions = newTable(func(u call.UserID) uint64 { return maphash.String(seed, string(u)) }, cfg.Now)
+	s.sessions.spawn = func(a *activation[call.UserID]) {
+		spawn(s, a, "session", func(h host) receiver { return newSession(a.key, &s.cfg, h, s) })
+	}
+	return s
 }
 
 // recoverRate is how many open calls a second are woken after a start.
@@ -75,7 +59,7 @@ func (s *System) Start(ctx context.Context) error {
 		if !deadline.IsZero() && deadline.Before(at) {
 			at = deadline
 		}
-		s.alarms.set(alarmKey{id: id}, at)
+		s.calls.alarms.set(id, at)
 		n++
 		return nil
 	})
@@ -90,7 +74,6 @@ func (s *System) Start(ctx context.Context) error {
 
 // Close stops every actor and waits for them. The connections must be gone.
 func (s *System) Close() {
-	s.alarms.close()
 	s.calls.close(s.proto.Root.Stop)
 	s.sessions.close(s.proto.Root.Stop)
 	s.proto.Shutdown()
@@ -115,7 +98,8 @@ func (s *System) ToGateway(conn session.Conn, msg any) {
 // Stats are the system's gauges.
 type Stats struct {
 	Calls, Sessions, Gateways int // in memory
-	Alarms                    int // calls and sessions that wait for an instant, resting calls among them
+	Resting                   int // open calls that are not in memory and wait for their deadline
+	Devices                   int // logged in
 	InFlight                  int // unanswered requests
 }
 
@@ -124,9 +108,10 @@ func (s *System) Stats() Stats {
 	s.mu.RLock()
 	gateways := len(s.gateways)
 	s.mu.RUnlock()
+	calls := s.calls.count()
 	return Stats{
-		Calls: s.calls.count(), Sessions: s.sessions.count(), Gateways: gateways,
-		Alarms: s.alarms.count(), InFlight: int(s.inFlight.Load()),
+		Calls: calls, Sessions: s.sessions.count(), Gateways: gateways, Resting: max(0, s.calls.alarms.count()-calls),
+		Devices: int(s.devices.Load()), InFlight: int(s.inFlight.Load()),
 	}
 }
 
@@ -134,22 +119,23 @@ func (s *System) Stats() Stats {
 type receiver interface{ Receive(msg any) }
 
 // activationHost is the host of one activation.
-type activationHost struct {
+type activationHost[K comparable] struct {
 	sys  *System
-	key  alarmKey
+	a    *activation[K]
 	rest bool
 }
 
-func (h *activationHost) Now() time.Time     { return h.sys.cfg.Now() }
-func (h *activationHost) WakeAt(t time.Time) { h.sys.alarms.set(h.key, t) }
-func (h *activationHost) Rest()              { h.rest = true }
-func (h *activationHost) Epoch() uint64      { return rand.Uint64() }
+func (h *activationHost[K]) Now() time.Time     { return h.sys.cfg.Now() }
+func (h *activationHost[K]) WakeAt(t time.Time) { h.a.table.alarms.set(h.a.key, t) }
+func (h *activationHost[K]) Rest()              { h.rest = true }
+func (h *activationHost[K]) Epoch() uint64      { return rand.Uint64() }
 
 // stopBroken ends an actor that panicked: the next message loads it again from what is durable.
 var stopBroken = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 
 // spawn brings one activation to life on protoactor.
-func spawn[K comparable](s *System, t *table[K], a *activation[K], h *activationHost, kind string, logic func() receiver) {
+func spawn[K comparable](s *System, a *activation[K], kind string, logic func(host) receiver) {
+	h := &activationHost[K]{sys: s, a: a}
 	var r receiver
 	a.box.onPanic = func(reason any, stack []byte) {
 		s.cfg.Logger.Error("actor broke down", "kind", kind, "key", a.key, "reason", reason, "stack", string(stack))
@@ -161,13 +147,13 @@ func spawn[K comparable](s *System, t *table[K], a *activation[K], h *activation
 	receive := func(ctx actor.Context) {
 		switch msg := ctx.Message().(type) {
 		case *actor.Started:
-			r = logic()
+			r = logic(h)
 		case *actor.Stopping, *actor.Restarting:
 		case *actor.Stopped:
-			t.stopped(a)
+			a.table.stopped(a)
 		default:
 			r.Receive(msg)
-			if h.rest && t.retire(a) {
+			if h.rest && a.table.retire(a) {
 				ctx.Stop(ctx.Self())
 			}
 			h.rest = false

@@ -28,7 +28,10 @@ func (e *Event) print(s *State) string {
 	case EventTimeout:
 		in = append(in, s.Mode.String())
 	case EventEnded:
-		in = append(in, fmt.Sprintf("%s, caller %s, operated by %q", s.Mode, s.Caller, s.EndedBy))
+		in = append(in, fmt.Sprintf("%s, caller %s", s.Mode, s.Caller))
+		if s.EndedBy != "" {
+			in = append(in, "operated by "+string(s.EndedBy))
+		}
 	}
 	if e.ExtendedData != "" {
 		in = append(in, fmt.Sprintf("%q", e.ExtendedData))

@@ -50,12 +50,13 @@ const (
 
 // Conn is one client's connection.
 type Conn struct {
-	id      uint64
-	cfg     *Config
-	session session
-	opened  context.Context // over when the phase is no longer open
-	shut    context.CancelFunc
-	written chan struct{} // closed when the phase is not open and no writer runs
+	id        uint64
+	cfg       *Config
+	session   session
+	opened    context.Context // over when the phase is no longer open
+	shut      context.CancelFunc
+	written   chan struct{} // closed when the phase is not open and no writer runs
+	peerEnded bool          // the client has ended its direction; the reader's own
 
 	mu      sync.Mutex
 	stream  stream // nil until the client has opened it

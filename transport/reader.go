@@ -178,6 +178,7 @@ func (c *Conn) readFailed(err error, src *source) {
 	var reset *quic.StreamError
 	switch {
 	case errors.Is(err, io.EOF):
+		c.peerEnded = true
 		c.Close(wire.CloseLoggedOut, "client has left")
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		c.Close(wire.CloseProtocol, "stream ended inside a frame")
@@ -188,6 +189,7 @@ func (c *Conn) readFailed(err error, src *source) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.Close(wire.CloseProtocol, fmt.Sprintf("half a frame for %v", c.cfg.Limits.FrameTimeout))
 	case errors.As(err, &reset):
+		c.peerEnded = true
 		c.Close(wire.CloseLoggedOut, "client has reset the stream")
 	default:
 		c.abort(wire.CloseLoggedOut, "connection ended: "+err.Error())
@@ -245,8 +247,18 @@ func (c *Conn) flushed() bool {
 	return false
 }
 
-// linger reads and throws away, until the client goes, ends its stream, or lingerTime is over.
+// linger gives the client time to read: it reads and throws away until the client goes, ends its direction in answer, or
+// lingerTime is over.
 func (c *Conn) linger() {
+	if c.peerEnded {
+		timer := time.NewTimer(lingerTime)
+		defer timer.Stop()
+		select {
+		case <-c.session.Context().Done():
+		case <-timer.C:
+		}
+		return
+	}
 	until := time.Now().Add(lingerTime)
 	if c.setReadDeadline(ending, until) != nil {
 		return

@@ -11,7 +11,7 @@ type Stats struct {
 	Open     atomic.Int64  // connections with a finished handshake
 	Accepted atomic.Uint64 // handshakes finished
 
-	// Connections refused before TLS, by the limit that was reached.
+	// First packets refused before TLS, by the limit that was reached. A client may send two at once.
 	RefusedConnections atomic.Uint64 // Limits.MaxConnections
 	RefusedAddress     atomic.Uint64 // Limits.MaxPerAddress
 	RefusedHandshakes  atomic.Uint64 // Limits.MaxHandshakes or HandshakesPerSecond

@@ -77,6 +77,10 @@ type Event struct {
 	ByDev     DeviceID
 	At        Millis
 
+	// Then is the call as it was after those changes, where a late timer or the command has changed it since; nil means
+	// the State that Step returned.
+	Then *State
+
 	Changed      []UserID // EventUserState: who changed
 	Inviter      UserID   // EventCancelled
 	ExtendedData string   // EventCancelled, EventEnded

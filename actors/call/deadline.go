@@ -1,6 +1,9 @@
 package call
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Intervals of the call's own clockwork.
 const (
@@ -81,15 +84,24 @@ func (s *State) leaseEnd(p *Participant) Millis {
 	return p.OfflineSince.add(s.Rules.MemberLease)
 }
 
-// applyDue applies every deadline that has passed, instant by instant, each as a change of its own.
+// applyDue applies every deadline that has passed, instant by instant, each as a change of its own. A soft change is
+// told with the next one, which may overtake it.
 func (t *turn) applyDue() {
 	for t.s.Version > 0 && t.s.Open() {
 		at := t.s.nextChange()
 		if at > t.now {
 			return
 		}
-		t.applyAt(at)
+		version, told := t.s.Version, len(t.events)
+		if t.applyAt(at); t.s.Version == version {
+			continue
+		}
 		t.emit()
+		then := t.s
+		then.Users = slices.Clone(t.s.Users)
+		for i := range t.events[told:] {
+			t.events[told+i].Then = &then
+		}
 	}
 }
 

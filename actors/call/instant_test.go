@@ -78,3 +78,32 @@ func TestCommonCallIsAnsweredThoughTheMemberHasGone(t *testing.T) {
 		t.Errorf("ended as %q, want all_answered", p.s.EndReason)
 	}
 }
+
+// B times out before he is invited again in the same step; who hears of the time-out reads that he timed out.
+func TestAnOvertakenChangeIsToldAsItWas(t *testing.T) {
+	p := newPlay(Advanced)
+	p.do(OpInvite, "A1", "B")
+	p.now = p.now.Add(p.ring)
+	events, _ := p.do(OpAdd, "A1", "B")
+	got := heard(events, "A1", EventUserState)
+	if len(got) != 2 || got[0].Version != 2 || got[1].Version != 3 {
+		t.Fatalf("A1 hears %+v, want versions 2 and 3", got)
+	}
+	if then := got[0].Then; then == nil || then.StateOf("B") != Timeout || then.Version != 2 {
+		t.Errorf("the first speaks of %+v, want the call at version 2 with B timed out", then)
+	}
+	if got[1].Then != nil {
+		t.Errorf("the last speaks of %+v, want what Step returned", got[1].Then)
+	}
+}
+
+// Nobody hears that B has not received what has timed out meanwhile.
+func TestASoftChangeIsNotToldBehindTheNextOne(t *testing.T) {
+	p := newPlay(Common)
+	p.config.CheckReceived = true
+	p.do(OpInvite, "A1", "B")
+	events := p.tick(p.ring)
+	if got := heard(events, "B1", EventUserState); len(got) != 0 {
+		t.Errorf("B1 hears %+v of himself, want his time-out alone", got)
+	}
+}

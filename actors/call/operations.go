@@ -31,7 +31,6 @@ func (t *turn) create(c Command) error {
 		t.invite(u, c)
 	}
 	t.settle(t.now)
-	t.emit()
 	return nil
 }
 

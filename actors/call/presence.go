@@ -8,7 +8,6 @@ func (t *turn) receipt(c Command) {
 	}
 	t.s.Seq++
 	t.put(p, Received, Change{By: c.User, Device: c.Device, At: t.now})
-	t.emit()
 }
 
 // presence is what the session of a watched user says of him.
@@ -26,7 +25,6 @@ func (t *turn) presence(c Command) {
 	}
 	if c.User == t.s.Caller && !t.s.EverAccepted {
 		t.cancelAll(ReasonCallerOffline, Command{ExtendedData: p.ExtendedData})
-		t.emit()
 	}
 }
 

@@ -13,6 +13,9 @@ var shortKinds = map[Kind]string{
 
 // print is an event's content as a device reads it in state s.
 func (e *Event) print(s *State) string {
+	if e.Then != nil {
+		s = e.Then
+	}
 	var in []string
 	switch e.Kind {
 	case EventUserState:

@@ -16,6 +16,7 @@ func Step(s State, c Command, now time.Time) (State, []Event, error) {
 	t.s.Users = slices.Clone(s.Users)
 	t.applyDue()
 	err := t.apply(c)
+	t.emit()
 	t.repeat()
 	t.watch()
 	t.close()
@@ -49,7 +50,6 @@ func (t *turn) apply(c Command) error {
 	case OpStop:
 		if t.s.Version > 0 && t.s.Open() {
 			t.end(ReasonEndedByServer, "", "")
-			t.emit()
 		}
 		return nil
 	case OpInvite:
@@ -76,7 +76,6 @@ func (t *turn) command(c Command) error {
 		return o.err()
 	}
 	t.remember(o)
-	t.emit()
 	return nil
 }
 

@@ -21,7 +21,7 @@ type committer struct {
 	queue
 	p      *Pebble
 	batch  *pebble.Batch
-	latest map[call.ID]standing // what the group under way has written
+	latest map[call.ID]standing // open calls as last written, and all that the group under way has written
 	key    []byte
 	group  []*entry
 }
@@ -88,7 +88,9 @@ func (c *committer) refuse(err error) {
 
 // commit gives each entry its verdict, puts the winners into one batch and waits until it is on the disk. An error is fatal.
 func (c *committer) commit() error {
-	clear(c.latest)
+	if len(c.latest) > maxLatest {
+		clear(c.latest)
+	}
 	c.batch.Reset()
 	room, _ := c.p.space.left()
 	now := call.At(c.p.config.Now())
@@ -102,7 +104,15 @@ func (c *committer) commit() error {
 			e.err = c.expire(e)
 		}
 	}
-	return c.batch.Commit(pebble.Sync)
+	if err := c.batch.Commit(pebble.Sync); err != nil {
+		return err
+	}
+	for _, e := range c.group {
+		if e.closed {
+			delete(c.latest, e.id) // not likely to be asked for again; the store knows
+		}
+	}
+	return nil
 }
 
 func (c *committer) write(e *entry, r room, now call.Millis) error {
@@ -170,7 +180,8 @@ func (c *committer) expire(e *entry) error {
 	return nil
 }
 
-// standing is what the store holds of a call, the group under way included.
+// standing is what the store holds of a call, the group under way included. Nobody else writes this call, so what is
+// remembered of it needs no reading, which would be a third of the cost of a transition.
 func (c *committer) standing(id call.ID) (standing, error) {
 	if s, ok := c.latest[id]; ok {
 		return s, nil

@@ -80,7 +80,7 @@ func (p *Pebble) expire(ctx context.Context, keys [][]byte) (deleted int, err er
 	entries := make([]*entry, 0, len(keys))
 	for _, key := range keys {
 		e := p.spare.Get().(*entry)
-		e.task, e.id, e.record = expire, idOf(key), e.record[:0]
+		e.task, e.id, e.record, e.closed = expire, idOf(key), e.record[:0], true
 		e.expired = unordered(binary.BigEndian.Uint64(key[1:]))
 		if serr := p.submit(ctx, e, p.committer(e.id)); serr != nil {
 			p.recycle(e)

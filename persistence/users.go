@@ -59,7 +59,7 @@ func (p *Pebble) Register(ctx context.Context, user call.UserID) error {
 		return err
 	}
 	e := p.spare.Get().(*entry)
-	e.task, e.user, e.record, e.id = register, user, e.record[:0], 0
+	e.task, e.user, e.record, e.id, e.closed = register, user, e.record[:0], 0, false
 	c := p.committers[maphash.String(userSeed, string(user))%committers]
 	if err := p.submit(ctx, e, c); err != nil {
 		p.recycle(e)

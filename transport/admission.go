@@ -17,30 +17,46 @@ var (
 	errTooManyHandshakes  = errors.New("transport: too many handshakes")
 )
 
-// door decides who may begin a handshake. It counts half-open connections too, so that it bounds them.
+// door decides who may begin a handshake. It counts half-open connections too, so that it bounds them, and gives no
+// address more than its share, so that one hostile host does not shut out the rest.
 type door struct {
 	limits Limits
 	stats  *Stats
 
-	mu          sync.Mutex
+	mu        sync.Mutex
+	all       tally
+	addresses map[netip.Addr]*tally // who has connections, or had some in the last second
+}
+
+// tally is what one address has, or all have together.
+type tally struct {
 	connections int
-	handshakes  int                // of connections, those that have not finished theirs
-	addresses   map[netip.Addr]int // connections by address; no zero entries
+	handshakes  int // of connections, those that have not finished theirs
 	arrivals    bucket
+}
+
+func (t *tally) add(connections, handshakes int) {
+	t.connections += connections
+	t.handshakes += handshakes
 }
 
 // visit is one connection's place in the counts, from its first packet to its end.
 type visit struct {
 	door    *door
-	address netip.Addr
+	address *tally
 	shaken  bool // the handshake is finished
 }
 
 type visitKey struct{}
 
 func newDoor(limits Limits, stats *Stats) *door {
-	return &door{limits: limits, stats: stats, addresses: make(map[netip.Addr]int)}
+	return &door{limits: limits, stats: stats, addresses: make(map[netip.Addr]*tally)}
 }
+
+// One address's shares of the limits.
+func (l Limits) handshakeShare() int { return max(1, l.MaxHandshakes/4) }
+func (l Limits) rate() float64       { return float64(l.HandshakesPerSecond) }
+func (l Limits) rateShare() float64  { return max(1, l.rate()/2) }
 
 // connContext is quic.Transport.ConnContext: an error refuses the connection before any TLS work.
 func (d *door) connContext(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
@@ -55,30 +71,50 @@ func (d *door) connContext(ctx context.Context, info *quic.ClientInfo) (context.
 func (d *door) enter(address netip.Addr, now time.Time) (*visit, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	mine := d.addresses[address]
+	if mine == nil {
+		mine = new(tally)
+	}
+	l := d.limits
 	switch {
-	case d.connections >= d.limits.MaxConnections:
+	case d.all.connections >= l.MaxConnections:
 		d.stats.RefusedConnections.Add(1)
 		return nil, errTooManyConnections
-	case d.addresses[address] >= d.limits.MaxPerAddress:
+	case mine.connections >= l.MaxPerAddress:
 		d.stats.RefusedAddress.Add(1)
 		return nil, errTooManyFromAddress
-	case d.handshakes >= d.limits.MaxHandshakes,
-		!d.arrivals.take(now, float64(d.limits.HandshakesPerSecond), float64(d.limits.HandshakesPerSecond)):
+	case d.all.handshakes >= l.MaxHandshakes, mine.handshakes >= l.handshakeShare(),
+		!mine.arrivals.take(now, l.rateShare(), l.rateShare()), !d.all.arrivals.take(now, l.rate(), l.rate()):
 		d.stats.RefusedHandshakes.Add(1)
 		return nil, errTooManyHandshakes
 	}
-	d.connections++
-	d.handshakes++
-	d.addresses[address]++
-	return &visit{door: d, address: address}, nil
+	d.addresses[address] = mine
+	d.all.add(1, 1)
+	mine.add(1, 1)
+	return &visit{door: d, address: mine}, nil
 }
 
 // busy is quic.Transport.VerifySourceAddress: under pressure a client proves its address with one more round trip, so
-// that forged addresses take no more than a quarter of the handshakes.
-func (d *door) busy(net.Addr) bool {
+// that forged addresses take no more than a quarter of the handshakes, and a sixteenth in the name of one victim.
+func (d *door) busy(addr net.Addr) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.handshakes >= max(1, d.limits.MaxHandshakes/4)
+	if d.all.handshakes >= max(1, d.limits.MaxHandshakes/4) {
+		return true
+	}
+	mine := d.addresses[addressOf(addr)]
+	return mine != nil && mine.handshakes >= max(1, d.limits.handshakeShare()/4)
+}
+
+// forget drops the addresses that have left and whose rate owes nothing any more.
+func (d *door) forget(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for address, t := range d.addresses {
+		if t.connections == 0 && t.arrivals.full(now, d.limits.rateShare()) {
+			delete(d.addresses, address)
+		}
+	}
 }
 
 func (v *visit) handshakeDone() {
@@ -86,19 +122,17 @@ func (v *visit) handshakeDone() {
 	defer v.door.mu.Unlock()
 	if !v.shaken {
 		v.shaken = true
-		v.door.handshakes--
+		v.door.all.add(0, -1)
+		v.address.add(0, -1)
 	}
 }
 
 func (v *visit) leave() {
 	v.handshakeDone()
-	d := v.door
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.connections--
-	if d.addresses[v.address]--; d.addresses[v.address] == 0 {
-		delete(d.addresses, v.address)
-	}
+	v.door.mu.Lock()
+	defer v.door.mu.Unlock()
+	v.door.all.add(-1, 0)
+	v.address.add(-1, 0)
 }
 
 // addressOf is what MaxPerAddress counts by: an IPv4 address, or the /64 that an IPv6 host has to itself.

@@ -70,20 +70,17 @@ func TestDoor(t *testing.T) {
 	})
 	t.Run("handshakes", func(t *testing.T) {
 		limits := limits
-		limits.MaxHandshakes, limits.MaxPerAddress = 4, 100
+		limits.MaxHandshakes, limits.MaxPerAddress = 16, 100
 		d := newDoor(limits, new(Stats))
-		if d.busy(nil) {
-			t.Error("busy with no handshake")
-		}
 		first, _ := d.enter(a, now)
-		if !d.busy(nil) {
-			t.Error("not busy with a quarter of the handshakes")
-		}
 		for range 3 {
 			_, _ = d.enter(a, now)
 		}
 		if _, err := d.enter(a, now); !errors.Is(err, errTooManyHandshakes) {
-			t.Errorf("fifth handshake: %v", err)
+			t.Errorf("more than a quarter from one address: %v", err)
+		}
+		if _, err := d.enter(b, now); err != nil {
+			t.Errorf("another address: %v", err)
 		}
 		first.handshakeDone()
 		first.handshakeDone()
@@ -93,14 +90,45 @@ func TestDoor(t *testing.T) {
 		if _, err := d.enter(a, now); !errors.Is(err, errTooManyHandshakes) {
 			t.Errorf("one that is done twice made two places: %v", err)
 		}
+		for i := byte(3); d.all.handshakes < 16; i++ {
+			if _, err := d.enter(netip.AddrFrom4([4]byte{192, 0, 2, i}), now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := d.enter(netip.AddrFrom4([4]byte{192, 0, 3, 1}), now); !errors.Is(err, errTooManyHandshakes) {
+			t.Errorf("more than all: %v", err)
+		}
+	})
+	t.Run("busy", func(t *testing.T) {
+		limits := limits
+		limits.MaxHandshakes = 32
+		d := newDoor(limits, new(Stats))
+		victim, other := &net.UDPAddr{IP: a.AsSlice()}, &net.UDPAddr{IP: b.AsSlice()}
+		_, _ = d.enter(a, now)
+		if d.busy(victim) || d.busy(other) {
+			t.Error("busy with one handshake")
+		}
+		_, _ = d.enter(a, now)
+		if !d.busy(victim) || d.busy(other) {
+			t.Error("a quarter of an address's share must make that address, and only that, prove itself")
+		}
+		for i := byte(3); d.all.handshakes < 8; i++ {
+			_, _ = d.enter(netip.AddrFrom4([4]byte{192, 0, 2, i}), now)
+		}
+		if !d.busy(other) {
+			t.Error("not busy with a quarter of all handshakes")
+		}
 	})
 	t.Run("rate", func(t *testing.T) {
 		limits := limits
-		limits.HandshakesPerSecond, limits.MaxPerAddress = 2, 100
+		limits.HandshakesPerSecond, limits.MaxPerAddress = 4, 100
 		d := newDoor(limits, new(Stats))
-		for i, want := range []error{nil, nil, errTooManyHandshakes} {
-			if _, err := d.enter(a, now); !errors.Is(err, want) {
-				t.Errorf("arrival %d: %v, want %v", i, err, want)
+		for i, tt := range []struct {
+			from netip.Addr
+			want error
+		}{{a, nil}, {a, nil}, {a, errTooManyHandshakes}, {b, nil}, {b, nil}, {netip.IPv6Loopback(), errTooManyHandshakes}} {
+			if _, err := d.enter(tt.from, now); !errors.Is(err, tt.want) {
+				t.Errorf("arrival %d: %v, want %v", i, err, tt.want)
 			}
 		}
 		if _, err := d.enter(a, now.Add(500*time.Millisecond)); err != nil {
@@ -110,8 +138,16 @@ func TestDoor(t *testing.T) {
 	t.Run("forgets", func(t *testing.T) {
 		d := newDoor(limits, new(Stats))
 		v, _ := d.enter(a, now)
+		stays, _ := d.enter(b, now)
 		v.leave()
-		if len(d.addresses) != 0 || d.connections != 0 || d.handshakes != 0 {
+		if d.forget(now); d.addresses[a] == nil {
+			t.Error("an address was forgotten with its arrival")
+		}
+		if d.forget(now.Add(time.Second)); d.addresses[a] != nil || d.addresses[b] == nil {
+			t.Errorf("a second later: %v, want only %v", d.addresses, b)
+		}
+		stays.leave()
+		if d.forget(now.Add(time.Second)); len(d.addresses) != 0 || d.all.connections != 0 || d.all.handshakes != 0 {
 			t.Errorf("after all have left: %+v", d)
 		}
 	})
@@ -121,7 +157,7 @@ func TestDoor(t *testing.T) {
 func TestRetryUnderPressure(t *testing.T) {
 	inBubble(t, func(cfg *Config) { cfg.Limits.MaxHandshakes = 4 }, func(t *testing.T, r *rig) {
 		r.server.door.mu.Lock()
-		r.server.door.handshakes = 2 // as if two were stuck
+		r.server.door.all.handshakes = 2 // as if two were stuck
 		r.server.door.mu.Unlock()
 		r.login("alice", "")
 	})

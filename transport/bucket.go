@@ -23,6 +23,12 @@ func (b *bucket) take(now time.Time, rate, burst float64) bool {
 	return true
 }
 
+// full says whether nothing has been taken that is not there again.
+func (b *bucket) full(now time.Time, rate float64) bool {
+	b.refill(now, rate)
+	return b.spent == 0
+}
+
 // charge takes cost tokens, also those that are not there yet, and says how long to wait until they are.
 func (b *bucket) charge(now time.Time, rate, burst, cost float64) time.Duration {
 	b.refill(now, rate)

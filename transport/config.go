@@ -65,10 +65,11 @@ type Limits struct {
 	// MaxPerAddress is the number of connections from one IPv4 address or one IPv6 /64. Default 10,000: a carrier's NAT
 	// or a load generator on loopback has one address for many.
 	MaxPerAddress int
-	// MaxHandshakes is the number of handshakes at one time. From a quarter of it on, clients must prove their address
-	// first (QUIC Retry). Default 1,024.
+	// MaxHandshakes is the number of handshakes at one time, a quarter of them from one address at most. Long before
+	// either is reached, clients must prove their address first (QUIC Retry). Default 1,024.
 	MaxHandshakes int
-	// HandshakesPerSecond is the rate of new connections, with a burst of one second's worth. Default 2,000.
+	// HandshakesPerSecond is the rate of new connections, half of it from one address at most, with a burst of one
+	// second's worth. Default 4,000, which is more than two cores can do.
 	HandshakesPerSecond int
 
 	// LoginTimeout is the time from the end of the handshake to the Login frame. Default 5 s.
@@ -102,7 +103,7 @@ func (l Limits) withDefaults() Limits {
 		MaxConnections:      cmp.Or(l.MaxConnections, 50_000),
 		MaxPerAddress:       cmp.Or(l.MaxPerAddress, 10_000),
 		MaxHandshakes:       cmp.Or(l.MaxHandshakes, 1024),
-		HandshakesPerSecond: cmp.Or(l.HandshakesPerSecond, 2000),
+		HandshakesPerSecond: cmp.Or(l.HandshakesPerSecond, 4000),
 		LoginTimeout:        cmp.Or(l.LoginTimeout, 5*time.Second),
 		FrameTimeout:        cmp.Or(l.FrameTimeout, 5*time.Second),
 		FramesPerSecond:     cmp.Or(l.FramesPerSecond, 200),

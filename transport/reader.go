@@ -219,9 +219,9 @@ func (c *Conn) finish() {
 	c.hangUp()
 	<-c.written
 	c.cfg.Stats.closed(c.code)
-	level := slog.LevelInfo
-	if c.code == wire.CloseLoggedOut {
-		level = slog.LevelDebug
+	level := slog.LevelDebug // the rest is the Handler's decision or the client's, or was logged at login
+	if c.code == wire.CloseProtocol || c.code == wire.CloseSlowConsumer {
+		level = slog.LevelInfo
 	}
 	c.cfg.Logger.Log(context.Background(), level, "connection closed",
 		"conn", c.id, "user", c.login.user, "code", c.code, "reason", c.reason)

@@ -85,7 +85,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%d: %s", uint32(e.Code), e.Code)
+	s := fmt.Sprintf("%d: %s", uint32(e.Code), e.Code.String())
 	if e.Message != "" {
 		s += ": " + e.Message
 	}

@@ -155,7 +155,7 @@ func TestDoor(t *testing.T) {
 
 // TestRetryUnderPressure says that clients get in, with one round trip more, when their addresses must be proved.
 func TestRetryUnderPressure(t *testing.T) {
-	inBubble(t, func(cfg *Config) { cfg.Limits.MaxHandshakes = 4 }, func(t *testing.T, r *rig) {
+	inBubble(t, func(cfg *Config) { cfg.Limits.MaxHandshakes = 4 }, func(_ *testing.T, r *rig) {
 		r.server.door.mu.Lock()
 		r.server.door.all.handshakes = 2 // as if two were stuck
 		r.server.door.mu.Unlock()

@@ -133,7 +133,7 @@ func TestAnswersBeforeFIN(t *testing.T) {
 
 // TestClientStopsReading says that STOP_SENDING ends the connection.
 func TestClientStopsReading(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, r *rig) {
+	inBubble(t, nil, func(_ *testing.T, r *rig) {
 		c, g := r.login("alice", "")
 		c.stream.CancelRead(1)
 		synctest.Wait()

@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -168,7 +169,7 @@ func playScript(t *testing.T, s *script) {
 	}
 	frames := wire.NewReader(&s.output, wire.MaxServerFrame)
 	for {
-		if _, err := frames.Next(); err == io.EOF {
+		if _, err := frames.Next(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatalf("what was written is not whole frames: %v", err)

@@ -14,7 +14,7 @@ import (
 // seconds accepts tokens that say for how many seconds from now they are valid; "ever" never expires.
 type seconds struct{}
 
-func (seconds) Verify(user, token string, now time.Time) (time.Time, error) {
+func (seconds) Verify(_, token string, now time.Time) (time.Time, error) {
 	if token == "ever" {
 		return time.Time{}, nil
 	}
@@ -69,7 +69,7 @@ func TestSecondLogin(t *testing.T) {
 // TestRenewBeforeLogin says that a token is renewed only after the handler has said that the login succeeded.
 func TestRenewBeforeLogin(t *testing.T) {
 	silent := func(cfg *Config) {
-		cfg.Open = func(c *Conn) Handler { return mute{} }
+		cfg.Open = func(*Conn) Handler { return mute{} }
 	}
 	inBubble(t, silent, func(t *testing.T, r *rig) {
 		c := r.dial()
@@ -183,7 +183,7 @@ func TestTooManyRenewals(t *testing.T) {
 func TestLoginWhileUnanswered(t *testing.T) {
 	unanswered := func(cfg *Config) {
 		withTokens(cfg)
-		cfg.Open = func(c *Conn) Handler { return mute{} }
+		cfg.Open = func(*Conn) Handler { return mute{} }
 	}
 	inBubble(t, unanswered, func(t *testing.T, r *rig) {
 		c := r.dial()

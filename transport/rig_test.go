@@ -104,7 +104,6 @@ func certTime() time.Time { return testCert.Leaf.NotBefore.Add(2 * time.Hour) }
 // gateway is a Handler that accepts logins, echoes heartbeats and counts.
 type gateway struct {
 	conn    *Conn
-	refuse  bool // answer logins with 6000001
 	logins  atomic.Int32
 	handled atomic.Int32
 	ends    atomic.Int32

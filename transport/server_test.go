@@ -60,7 +60,7 @@ func TestLoginTimeout(t *testing.T) {
 
 // TestLoginInTimeStays says that the login's deadline is lifted by the Login frame.
 func TestLoginInTimeStays(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, r *rig) {
+	inBubble(t, nil, func(_ *testing.T, r *rig) {
 		c, _ := r.login("alice", "")
 		for range 6 {
 			elapse(10 * time.Second)
@@ -111,7 +111,7 @@ func TestStreamEndsInsideAFrame(t *testing.T) {
 
 // TestSlowFrameInPieces says that a frame has FrameTimeout from its own first byte, not from an earlier frame's.
 func TestSlowFrameInPieces(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, r *rig) {
+	inBubble(t, nil, func(_ *testing.T, r *rig) {
 		c, _ := r.login("alice", "")
 		beat := encode(&wire.ClientFrame{Body: &wire.ClientFrame_Heartbeat{Heartbeat: &wire.Heartbeat{Padding: make([]byte, 40)}}})
 		c.write(beat[:10])
@@ -124,7 +124,7 @@ func TestSlowFrameInPieces(t *testing.T) {
 }
 
 func TestClientResets(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, r *rig) {
+	inBubble(t, nil, func(_ *testing.T, r *rig) {
 		c, g := r.login("alice", "")
 		c.stream.CancelWrite(77)
 		<-g.closed

@@ -115,7 +115,7 @@ func replaceFile(file, kind string, der []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) // fails once renamed
+	defer func() { _ = os.Remove(tmp.Name()) }() // fails once renamed
 	err = pem.Encode(tmp, &pem.Block{Type: kind, Bytes: der})
 	if err := errors.Join(err, tmp.Chmod(mode), tmp.Close()); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -126,7 +127,7 @@ func NewToken04(secret []byte, appID uint32, userID string, ttl time.Duration, n
 		return "", fmt.Errorf("token04: %w", err)
 	}
 	padding := aes.BlockSize - len(plain)%aes.BlockSize
-	ct := append(plain, bytes.Repeat([]byte{byte(padding)}, padding)...)
+	ct := slices.Concat(plain, bytes.Repeat([]byte{byte(padding)}, padding))
 	if len(ct) > math.MaxUint16 {
 		return "", fmt.Errorf("token04: user ID of %d bytes does not fit", len(userID))
 	}

@@ -16,6 +16,9 @@ type callActor struct {
 	host  host
 	peers Peers
 
+	// apply is call.Step; the simulator plants bugs here.
+	apply func(call.State, call.Command, time.Time) (call.State, []call.Event, error)
+
 	state   call.State // as stored, but for what is soft
 	loaded  bool
 	epoch   uint64
@@ -25,7 +28,7 @@ type callActor struct {
 }
 
 func newCall(id call.ID, cfg *Config, h host, p Peers) *callActor {
-	return &callActor{id: id, cfg: cfg, host: h, peers: p}
+	return &callActor{id: id, cfg: cfg, host: h, peers: p, apply: call.Step}
 }
 
 // Receive handles one message; it may block on the store, and only this call waits.
@@ -103,7 +106,7 @@ func (a *callActor) span(c *command, step string) func(call.Code) {
 // step applies a command, saves, and only then tells and answers. c is the command's envelope, nil for the owner's own.
 func (a *callActor) step(op call.Command, c *command, ctx context.Context) call.Code {
 	for range maxConflicts {
-		next, events, err := call.Step(a.state, op, a.host.Now())
+		next, events, err := a.apply(a.state, op, a.host.Now())
 		if next.Revision != a.state.Revision {
 			switch saved := a.save(next, ctx); {
 			case errors.Is(saved, call.ErrConflict):

@@ -1,0 +1,250 @@
+package actors
+
+import (
+	"slices"
+	"time"
+
+	"carillon/actors/call"
+	"carillon/transport/wire"
+)
+
+// checker holds every step against what SPEC section 9 promises.
+type checker struct {
+	w          *world
+	lossy      float64 // percent of messages between actors that suffer something
+	storeFails float64 // percent of writes that fail
+
+	history  map[call.ID][]call.State  // all that was ever durable
+	outcomes map[intentKey]call.Code   // as durable
+	answers  map[intentKey]call.Code   // as first told to the client
+	made     map[intentKey]call.ID     // callInvite: the call it made
+	here     map[call.UserID]time.Time // when a device of the user last had a connection
+}
+
+type intentKey struct {
+	user call.UserID
+	id   call.CommandID
+}
+
+func newChecker(w *world) *checker {
+	c := &checker{
+		w: w, history: map[call.ID][]call.State{}, outcomes: map[intentKey]call.Code{},
+		answers: map[intentKey]call.Code{}, made: map[intentKey]call.ID{}, here: map[call.UserID]time.Time{},
+	}
+	if w.rng.IntN(4) > 0 { // every fourth world has a perfect network and a perfect disk
+		c.lossy, c.storeFails = float64(w.rng.IntN(15)), float64(w.rng.IntN(12))
+	}
+	return c
+}
+
+// saved sees each durable write: one linear history, each command applied once, no impossible transition.
+func (c *checker) saved(old, next call.State) {
+	w := c.w
+	if next.Revision != old.Revision+1 || next.Version < old.Version || next.Seq < old.Seq {
+		w.fail("call %s: history forks: revision %d version %d after revision %d version %d",
+			next.ID, next.Revision, next.Version, old.Revision, old.Version)
+	}
+	if old.Ended != 0 && (next.Ended != old.Ended || next.Version != old.Version) {
+		w.fail("call %s changed after its end", next.ID)
+	}
+	if old.Version == 0 {
+		key := intentKey{next.Caller, next.InviteCommand}
+		if other, twice := c.made[key]; twice {
+			w.fail("one callInvite made calls %s and %s", other, next.ID)
+		}
+		c.made[key] = next.ID
+		c.outcomes[key] = call.OK
+	}
+	for i, o := range next.Outcomes {
+		key := intentKey{o.User, o.Command}
+		again := func(p call.Outcome) bool { return p.User == o.User && p.Command == o.Command }
+		if slices.ContainsFunc(next.Outcomes[:i], again) {
+			w.fail("call %s: command %x of %s was applied twice", next.ID, o.Command[:4], o.User)
+		}
+		c.outcomes[key] = o.Code
+	}
+	for i := range old.Users {
+		if a, b := old.Users[i], next.Users[i]; a.User != b.User || impossible(a.State, b.State) {
+			w.fail("call %s: %s went from %s to %s %s", next.ID, a.User, a.State, b.User, b.State)
+		}
+	}
+	c.deserted(old, next)
+	c.history[next.ID] = append(c.history[next.ID], next)
+}
+
+// impossible reports transitions that no command and no deadline makes, not even two at once.
+func impossible(from, to call.UserState) bool {
+	switch from {
+	case call.Accepted:
+		return to == call.Rejected || to == call.Timeout || to == call.BeCancelled
+	case call.Rejected, call.Timeout, call.BeCancelled:
+		return from != to && (to == call.Rejected || to == call.Timeout || to == call.BeCancelled || to == call.Quit)
+	}
+	return false
+}
+
+// deserted: an invitation must not time out in a call whose caller was gone long before (SPEC 5).
+func (c *checker) deserted(old, next call.State) {
+	w := c.w
+	if old.Version == 0 || old.EverAccepted || !old.Open() || next.EndReason == call.ReasonCallerOffline {
+		return
+	}
+	since := later(c.lastHere(old.Caller), later(w.node.pausedUntil, w.node.started))
+	since = later(since, old.Created.Time())
+	if timedOut := next.StateOf(next.Users[len(next.Users)-1].User) == call.Timeout; timedOut && w.now.Sub(since) > simGrace+25*time.Second {
+		w.fail("call %s rang to its end although its caller was gone for %v", next.ID, w.now.Sub(since))
+	}
+}
+
+func (c *checker) lastHere(user call.UserID) time.Time {
+	for _, d := range c.w.devices {
+		if d.user == user && d.conn != nil && !d.silent {
+			return c.w.now
+		}
+	}
+	return c.here[user]
+}
+
+// deadlines sees each write as it is asked for: a deadline that has passed comes before anything else (SPEC 2, Races).
+func (c *checker) deadlines(t call.Transition, asked time.Time) {
+	for i := range t.Prev.Users {
+		was, is := &t.Prev.Users[i], &t.Next.Users[i]
+		if was.Deadline == 0 || was.Deadline.Time().After(asked) || is.Change.Seq == was.Change.Seq {
+			continue
+		}
+		if is.State == call.Accepted && is.JoinedSeq <= was.Change.Seq || is.State == call.Rejected || is.State == call.BeCancelled {
+			c.w.fail("call %s: %s became %s %v after his deadline", t.Next.ID, is.User, is.State, asked.Sub(was.Deadline.Time()))
+		}
+	}
+}
+
+// told sees each event as a device gets it: nothing is told before it is durable, and only to whom it concerns.
+func (c *checker) told(d *simDevice, conn *simConn, e *wire.Event) {
+	w := c.w
+	id := call.ID(e.GetCallId())
+	if durable := w.store.calls[id].Version; e.GetVersion() > durable {
+		w.fail("%s/%s was told version %d of call %s, durable is %d", d.user, d.id, e.GetVersion(), id, durable)
+		return
+	}
+	then := c.asOf(id, e.GetVersion())
+	me := then.Find(d.user)
+	if me == nil {
+		w.fail("%s/%s, not in call %s, was told of it", d.user, d.id, id)
+		return
+	}
+	switch b := e.GetKind().(type) {
+	case *wire.Event_CallUserStateChanged:
+		c.states(d, id, e, b.CallUserStateChanged, me)
+	case *wire.Event_CallInvitationReceived:
+		ends := w.now.Add(time.Duration(b.CallInvitationReceived.GetRemainingMs()) * time.Millisecond)
+		if me.Deadline != 0 && ends.Sub(me.Deadline.Time()) > 5*time.Second {
+			w.fail("%s/%s rings for call %s until %v past its deadline", d.user, d.id, id, ends.Sub(me.Deadline.Time()))
+		}
+	}
+}
+
+func (c *checker) states(d *simDevice, id call.ID, e *wire.Event, m *wire.CallUserStateChanged, me *call.Participant) {
+	own := false
+	for _, u := range m.GetUsers() {
+		own = own || u.GetUserId() == string(d.user)
+		if !c.everWas(id, e.GetVersion(), call.UserID(u.GetUserId()), call.UserState(u.GetState())) {
+			c.w.fail("%s/%s was told that %s is %s in call %s, never so from version %d on",
+				d.user, d.id, u.GetUserId(), call.UserState(u.GetState()), id, e.GetVersion())
+		}
+	}
+	switch e.GetReason() {
+	case wire.Reason_REASON_MOVED_TO_OTHER_DEVICE, wire.Reason_REASON_ANSWERED_ELSEWHERE:
+		if !own {
+			c.w.fail("%s/%s was told %s of somebody else", d.user, d.id, call.Reason(e.GetReason()))
+		}
+	default:
+		if me.State == call.Accepted && me.Main != d.id && !own {
+			c.w.fail("%s/%s, not the main device, was told of others in call %s", d.user, d.id, id)
+		}
+	}
+}
+
+// asOf is the call as first durable at a version.
+func (c *checker) asOf(id call.ID, version uint64) call.State {
+	for _, s := range c.history[id] {
+		if s.Version >= version {
+			return s
+		}
+	}
+	return call.State{}
+}
+
+func (c *checker) everWas(id call.ID, version uint64, u call.UserID, state call.UserState) bool {
+	for _, s := range c.history[id] {
+		if was := s.StateOf(u); s.Version >= version && (was == state || (was.Pending() && state.Pending())) {
+			return true
+		}
+	}
+	return false
+}
+
+// responded sees each answer as a device gets it.
+func (c *checker) responded(d *simDevice, r *wire.Response) {
+	for _, s := range append(r.GetLogin().GetSync(), r.GetCall()) {
+		if id := call.ID(s.GetCallId()); s.GetVersion() > c.w.store.calls[id].Version {
+			c.w.fail("%s/%s was shown version %d of call %s, durable is %d", d.user, d.id, s.GetVersion(), id, c.w.store.calls[id].Version)
+		}
+	}
+}
+
+// answered sees what a command came to: durable, and the same every time.
+func (c *checker) answered(d *simDevice, in *intent, r *wire.Response) {
+	key := intentKey{d.user, in.id}
+	code := call.Code(r.GetCode())
+	durable, is := c.outcomes[key]
+	if code == call.OK && (!is || durable != call.OK) {
+		c.w.fail("%s/%s: %x was answered with success, which is not durable", d.user, d.id, in.id[:4])
+	}
+	first, before := c.answers[key]
+	if !before {
+		c.answers[key] = code
+		return
+	}
+	if first != code && (first == call.NoSuchCall || c.remembered(call.ID(r.GetCall().GetCallId()), key)) {
+		c.w.fail("%s/%s: %x was answered %d, then %d", d.user, d.id, in.id[:4], first, code)
+	}
+}
+
+func (c *checker) remembered(id call.ID, key intentKey) bool {
+	s := c.w.store.calls[id]
+	_, ok := s.Outcome(key.user, key.id)
+	return ok
+}
+
+// settled looks at the world after everything had time to heal: every call has ended and is at rest, every device knows.
+func (c *checker) settled() {
+	w := c.w
+	for _, id := range w.store.order {
+		if s := w.store.calls[id]; s.Open() || !s.Closed {
+			w.fail("call %s has not ended: open %t, closed %t, deadline %v", id, s.Open(), s.Closed, s.Deadline())
+		}
+		for _, a := range w.node.calls[id] {
+			w.fail("%s is still in memory", a.name)
+		}
+	}
+	for key, code := range c.answers {
+		if durable, is := c.outcomes[key]; code == call.OK && (!is || durable != call.OK) {
+			w.fail("%x of %s was acknowledged and is lost", key.id[:4], key.user)
+		}
+	}
+	for _, d := range w.devices {
+		if d.conn == nil || !d.conn.loggedIn {
+			w.fail("%s/%s could not come back", d.user, d.id)
+		}
+		for _, id := range d.order {
+			if k := d.known[id]; k.live || k.rings {
+				w.fail("%s/%s believes that call %s is live (rings %t, version %d)", d.user, d.id, id, k.rings, k.version)
+			}
+		}
+		for _, in := range d.commands {
+			if !in.answered {
+				w.fail("%s/%s never got an answer to %x, %s", d.user, d.id, in.id[:4], operation(in.frame))
+			}
+		}
+	}
+}

@@ -59,7 +59,7 @@ type AuthConfig struct {
 	Token04              Token04Config `key:"token04"`
 }
 
-// JWTConfig holds the keys that JSON Web Tokens are checked with; at least one in mode jwt.
+// JWTConfig holds the keys that JSON Web Tokens are checked with; exactly one in mode jwt.
 type JWTConfig struct {
 	HS256Secret   string `key:"hs256_secret"`
 	PublicKeyFile string `key:"public_key_file"` // PEM: Ed25519 or ECDSA P-256

@@ -81,10 +81,10 @@ func (c *Config) check() error {
 }
 
 func (c *Config) checkAuth() error {
-	switch jwt := c.Auth.JWT; c.Auth.Mode {
+	switch c.Auth.Mode {
 	case "jwt":
-		if jwt.HS256Secret == "" && jwt.PublicKeyFile == "" && jwt.JWKSFile == "" {
-			return errors.New("auth.mode is jwt, so one of auth.jwt.hs256_secret, auth.jwt.public_key_file, auth.jwt.jwks_file must be set")
+		if n := c.Auth.JWT.keys(); n != 1 {
+			return fmt.Errorf("auth.mode is jwt, so exactly one of auth.jwt.hs256_secret, auth.jwt.public_key_file, auth.jwt.jwks_file must be set, not %d (a JWKS holds several keys)", n)
 		}
 	case "token04":
 		if c.Auth.Token04.Secret == "" || c.Auth.Token04.AppID == 0 {
@@ -97,6 +97,17 @@ func (c *Config) checkAuth() error {
 		}
 	}
 	return nil
+}
+
+// keys counts the sources of keys.
+func (c JWTConfig) keys() int {
+	n := 0
+	for _, source := range []string{c.HS256Secret, c.PublicKeyFile, c.JWKSFile} {
+		if source != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // loopback reports whether only this machine can reach the address. A name counts when it is localhost: what else it may

@@ -207,6 +207,7 @@ func TestLoadRefuses(t *testing.T) {
 		"none off loopback":   {file: "transport: {listen: '0.0.0.0:7443'}\n", words: []string{"auth.mode", "0.0.0.0:7443", "allow_none_off_loopback"}},
 		"none on all":         {file: "transport: {listen: ':7443'}\n", words: []string{"auth.mode", "loopback"}},
 		"jwt without key":     {file: "auth: {mode: jwt}\n", words: []string{"auth.jwt.hs256_secret"}},
+		"jwt with two keys":   {file: "auth: {mode: jwt, jwt: {jwks_file: a, public_key_file: b}}\n", words: []string{"exactly one", "2"}},
 		"token04 without key": {file: "auth: {mode: token04}\n", words: []string{"auth.token04.secret"}},
 		"unknown variable":    {env: "CARILLON_TRANSPORT_LISTE=x", words: []string{"CARILLON_TRANSPORT_LISTE names", "CARILLON_TRANSPORT_LISTEN?"}},
 		"bad variable":        {env: "CARILLON_LOG_LEVEL=loud", words: []string{"CARILLON_LOG_LEVEL", "log.level", "loud", "debug, info"}},

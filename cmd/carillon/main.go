@@ -22,6 +22,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	command.AddCommand(tokenCommand(), versionCommand())
+	command.AddCommand(serveCommand(), phoneCommand(), tokenCommand(), versionCommand())
 	return command
 }

@@ -70,6 +70,7 @@ var (
 	errNoEcho     = errors.New("the server does not answer heartbeats")
 	errGarbage    = errors.New("the server sent what is not a frame")
 	errMoving     = errors.New("the server asked to move")
+	errMoved      = errors.New("the connection has moved too often")
 	errNoWriter   = errors.New("the server does not read")
 )
 

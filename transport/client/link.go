@@ -49,6 +49,9 @@ type link struct {
 	superseded bool // this device has logged in elsewhere itself: a KickedOut is no news
 	moveTo     string
 
+	moves sync.Mutex // one Migrate at a time
+	path  *quic.Path // of the last one
+
 	mu       sync.Mutex
 	sockets  []socket // opened for this connection, the first at the dial, the others by Migrate
 	nextID   uint64

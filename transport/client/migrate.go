@@ -2,36 +2,56 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
+
+	"carillon/transport/wire"
 )
 
-// maxMoves bounds the sockets of one connection: the old ones stay open as long as it lives.
-const maxMoves = 8
+// maxMoves is how often one connection moves. A quic-go v0.64 server keeps one of the client's four connection IDs for each
+// path that the connection has left, so it cannot answer on a third new path.
+const maxMoves = 2
 
 // Migrate moves the connection to a fresh socket (Config.Listen) without breaking it, as after a change of network. When
-// the server does not answer on the new path, the connection stays where it is and the error says so.
+// the server does not answer on the new path within DialTimeout, the connection stays where it is and the error says so.
+// A connection that has moved twice is replaced by a new one instead, as after a loss.
 func (c *Client) Migrate(ctx context.Context) error {
 	if c.cfg.Transport != nil {
 		return newError(BadParameter, nil, "Migrate needs a socket of the client's own, not Transport")
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
+	defer cancel()
 	l, err := c.ready(ctx)
 	if err != nil {
 		return newError(ConnectionLost, err, "no connection to move")
 	}
-	s, err := c.open()
-	if err != nil {
+	stop := context.AfterFunc(l.conn.Context(), cancel) // Probe does not look
+	defer stop()
+	switch err := l.move(ctx, c.open); {
+	case errors.Is(err, errMoved):
+		stop()
+		l.fail(errMoved, wire.CloseGoingAway)
+		if _, err := c.ready(ctx); err != nil {
+			return newError(ConnectionLost, err, "reconnecting")
+		}
+	case err != nil:
 		return newError(ConnectionLost, err, "Migrate")
+	default:
+		l.probe()
 	}
-	if err := l.move(ctx, s); err != nil {
-		return newError(ConnectionLost, err, "Migrate")
-	}
-	l.probe()
 	return nil
 }
 
-// move takes s over. The old transports must outlive the connection: closing one would end it.
-func (l *link) move(ctx context.Context, s socket) error {
+// move takes a fresh socket over. The old sockets must outlive the connection, closing one would end it; but the old path
+// must go, it holds one of the few connection IDs.
+func (l *link) move(ctx context.Context, open func() (socket, error)) error {
+	l.moves.Lock()
+	defer l.moves.Unlock()
+	s, err := open()
+	if err != nil {
+		return err
+	}
 	if err := l.keep(s); err != nil {
 		s.close()
 		return err
@@ -44,7 +64,14 @@ func (l *link) move(ctx context.Context, s socket) error {
 		_ = path.Close()
 		return err
 	}
-	return path.Switch()
+	if err := path.Switch(); err != nil {
+		return err
+	}
+	if l.path != nil {
+		_ = l.path.Close()
+	}
+	l.path = path
+	return nil
 }
 
 func (l *link) keep(s socket) error {
@@ -54,7 +81,7 @@ func (l *link) keep(s socket) error {
 	case l.dead:
 		return net.ErrClosed
 	case len(l.sockets) > maxMoves:
-		return newError(BadParameter, nil, "the connection has moved %d times", maxMoves)
+		return errMoved
 	}
 	l.sockets = append(l.sockets, s)
 	return nil

@@ -112,18 +112,23 @@ type peer struct {
 
 func serve(t testing.TB, packets net.PacketConn, handle func(*peer, *wire.ClientFrame)) *server {
 	t.Helper()
-	return serveWith(t, packets, handle, func(*quic.Transport) {})
+	s, err := startServer(packets, handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
-func serveWith(t testing.TB, packets net.PacketConn, handle func(*peer, *wire.ClientFrame), adjust func(*quic.Transport)) *server {
-	t.Helper()
+func startServer(packets net.PacketConn, handle func(*peer, *wire.ClientFrame), adjust ...func(*quic.Transport)) (*server, error) {
 	s := &server{packets: packets, peers: make(chan *peer, 64), handle: handle}
 	s.transport = &quic.Transport{Conn: packets, ConnectionIDLength: 8, StatelessResetKey: &quic.StatelessResetKey{1}}
-	adjust(s.transport)
+	for _, f := range adjust {
+		f(s.transport)
+	}
 	listener, err := s.transport.Listen(
 		&tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{wire.ALPN}}, &quic.Config{MaxIdleTimeout: 35 * time.Second})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	s.running.Go(func() {
 		for {
@@ -134,7 +139,7 @@ func serveWith(t testing.TB, packets net.PacketConn, handle func(*peer, *wire.Cl
 			s.running.Go(func() { s.take(conn) })
 		}
 	})
-	return s
+	return s, nil
 }
 
 func (s *server) take(conn *quic.Conn) {

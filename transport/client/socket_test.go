@@ -46,7 +46,7 @@ func dialled(t testing.TB, cfg Config) *Client {
 	return c
 }
 
-// The connection survives moving to new sockets, again and again up to its bound.
+// The connection survives moving to new sockets.
 func TestMigrate(t *testing.T) {
 	s, cfg := onLoopback(t)
 	c := dialled(t, cfg)
@@ -63,12 +63,29 @@ func TestMigrate(t *testing.T) {
 			t.Errorf("the server still sees %s", after)
 		}
 	}
-	if err := c.Migrate(t.Context()); !errors.Is(err, BadParameter) {
-		t.Errorf("one move more than may be: err = %v", err)
-	}
 	if c.State() != Connected || len(s.peers) != 0 {
 		t.Errorf("state %v, %d more connections", c.State(), len(s.peers))
 	}
+}
+
+// A connection that has moved as often as it can is replaced.
+func TestMigrateTooOften(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, p := w.connect(w.config())
+		for i := range maxMoves {
+			if err := c.Migrate(context.Background()); err != nil {
+				t.Fatalf("move %d: %v", i, err)
+			}
+		}
+		done := later(t, func() (any, error) { return nil, c.Migrate(context.Background()) })
+		w.login(nil)
+		if _, err := done(); err != nil {
+			t.Error(err)
+		}
+		if code := p.closeCode(t); code != wire.CloseGoingAway {
+			t.Errorf("closed with %d", code)
+		}
+	})
 }
 
 func TestMigrateFails(t *testing.T) {
@@ -196,7 +213,7 @@ func TestConnectionRefused(t *testing.T) {
 		var mu sync.Mutex
 		refusals := 3
 		at := net.UDPAddrFromAddrPort(mustAddrPort("1.0.0.2:7443"))
-		full := serveWith(t, simnetSocket(w.net, at), nil, func(tr *quic.Transport) {
+		full, err := startServer(simnetSocket(w.net, at), nil, func(tr *quic.Transport) {
 			tr.ConnContext = func(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -206,6 +223,9 @@ func TestConnectionRefused(t *testing.T) {
 				return ctx, nil
 			}
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		cfg := w.config()
 		cfg.Addresses = []string{"1.0.0.2:7443"}
 		dialled := w.dial(cfg)

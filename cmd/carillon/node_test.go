@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -9,6 +10,15 @@ import (
 
 	"carillon/transport/wire"
 )
+
+// The tests of a node wait for time-outs more than they compute, so more of them run at once than there are processors.
+// A -parallel on the command line still counts.
+func init() {
+	testing.Init()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+}
 
 // newNode opens a node on a free port of loopback and closes it with the test. tune, if not nil, changes its settings.
 func newNode(t testing.TB, tune func(*Config)) *Node {

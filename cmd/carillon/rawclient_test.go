@@ -265,4 +265,3 @@ func (c *rawClient) ends() wire.CloseCode {
 	}
 	return c.closed()
 }
-

@@ -18,6 +18,11 @@ func (c *rawClient) print(f *wire.ServerFrame) string {
 	default:
 		line = f.String()
 	}
+	return c.unmask(line)
+}
+
+// unmask makes names short again.
+func (c *rawClient) unmask(line string) string {
 	if c.mask == "" {
 		return line
 	}

@@ -66,6 +66,30 @@ func drawCommand(t *rapid.T, p *play) Command {
 	return c
 }
 
+// drawLikely is a command that is mostly in order: what the user's state allows.
+func drawLikely(t *rapid.T, p *play) Command {
+	if rapid.IntRange(0, 5).Draw(t, "wild") == 0 {
+		return drawCommand(t, p)
+	}
+	d := drawDevice(t)
+	ops := []Op{OpJoin}
+	switch u := p.s.StateOf(owner(d)); {
+	case u.Pending():
+		ops = []Op{OpAccept, OpReject, OpJoin, OpReceipt}
+	case u == Accepted:
+		ops = []Op{OpAdd, OpJoin, OpJoin, OpQuit, OpCancel}
+	}
+	op := rapid.SampledFrom(ops).Draw(t, "op")
+	if op == OpReceipt {
+		return Command{Op: op, User: owner(d), Device: d}
+	}
+	c := p.command(op, d)
+	if op == OpAdd || op == OpCancel {
+		c.Users = []UserID{rapid.SampledFrom(people).Draw(t, "other")}
+	}
+	return c
+}
+
 // drawPause lets time pass: a little, a lot, or exactly to the next deadline.
 func drawPause(t *rapid.T, p *play) {
 	switch rapid.IntRange(0, 5).Draw(t, "pause") {

@@ -36,7 +36,7 @@ func held(t *testing.T) (p *Pebble, d *disk, g *groups, first <-chan error, rele
 	release = d.hold()
 	t.Cleanup(release)
 	first = saving(t.Context(), p, create(ringing(2, 0, "ann", "bob")))
-	d.reached()
+	d.reached(t)
 	return p, d, g, first, release
 }
 
@@ -149,7 +149,7 @@ func TestCancelUnderWay(t *testing.T) {
 	t.Cleanup(release)
 	ctx, cancel := context.WithCancel(t.Context())
 	verdict := saving(ctx, p, create(ringing(2, 0, "ann", "bob")))
-	d.reached()
+	d.reached(t)
 	cancel()
 	if err := <-verdict; !errors.Is(err, call.ErrUnknown) {
 		t.Fatalf("got %v", err)
@@ -180,7 +180,7 @@ func TestReadsWaitForTheDisk(t *testing.T) {
 			release := d.hold()
 			t.Cleanup(release)
 			verdict := saving(t.Context(), p, create(ringing(2, 0, "ann", "bob")))
-			d.reached()
+			d.reached(t)
 			got := make(chan error, 1)
 			go func() { got <- read(p) }()
 			d.fail(&fault{"sync", ".log", syncs, errDisk})
@@ -201,7 +201,7 @@ func TestCloseCommitsWhatWaits(t *testing.T) {
 	p := mustOpen(t, Config{FS: d})
 	release := d.hold()
 	first := saving(t.Context(), p, create(ringing(2, 0, "ann", "bob")))
-	d.reached()
+	d.reached(t)
 	second := saving(t.Context(), p, create(ringing(4, 0, "ann", "bob")))
 	until(t, func() bool { return p.Queued() == 2 })
 	done := make(chan error, 1)

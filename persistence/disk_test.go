@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -83,7 +84,14 @@ func (d *disk) hold() (release func()) {
 }
 
 // reached waits until a sync is held up.
-func (d *disk) reached() { <-d.at }
+func (d *disk) reached(t testing.TB) {
+	t.Helper()
+	select {
+	case <-d.at:
+	case <-time.After(patience):
+		t.Fatal("the log isn't synced")
+	}
+}
 
 func (d *disk) fail(f *fault) {
 	d.mu.Lock()
@@ -91,13 +99,15 @@ func (d *disk) fail(f *fault) {
 	d.mu.Unlock()
 }
 
+// patience is how long a test waits for what must happen before it says that it doesn't.
+const patience = 20 * time.Second
+
 // until waits for a condition that other goroutines bring about.
 func until(t testing.TB, met func() bool) {
 	t.Helper()
-	for !met() {
-		if t.Context().Err() != nil {
+	for end := time.Now().Add(patience); !met(); runtime.Gosched() {
+		if time.Now().After(end) {
 			t.Fatal("the condition isn't met")
 		}
-		runtime.Gosched()
 	}
 }

@@ -138,7 +138,7 @@ func (c *Client) dialHost(ctx context.Context, host netip.AddrPort, config *tls.
 		return nil, err
 	}
 	l := &link{
-		conn: conn, stream: stream, reader: wire.NewReader(stream, wire.MaxServerFrame), born: time.Now(), sockets: []socket{s},
+		host: host.String(), conn: conn, stream: stream, reader: wire.NewReader(stream, wire.MaxServerFrame), born: time.Now(), sockets: []socket{s},
 		done: make(chan struct{}), aborted: make(chan struct{}),
 	}
 	l.abort = context.AfterFunc(c.ctx, func() {

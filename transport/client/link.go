@@ -34,7 +34,8 @@ type waiting struct {
 
 // link is one QUIC connection with its stream, from the dial to the end. One goroutine reads; anyone sends.
 type link struct {
-	address string
+	address string // as configured
+	host    string // ip:port that was dialled; asking the connection is a race while it moves
 	conn    *quic.Conn
 	stream  *quic.Stream
 	reader  *wire.Reader

@@ -106,7 +106,7 @@ func (c *Client) watchAddress() {
 		if l == nil {
 			continue
 		}
-		now, err := c.route(l.conn.RemoteAddr().String())
+		now, err := c.route(l.host)
 		switch {
 		case err != nil: // no route at present
 		case l != of:

@@ -120,23 +120,37 @@ func mayCancel(s *State, c Command, everAccepted bool) Code {
 // becomes is the state that an allowed operation puts the acting user into; others stay as they are.
 var becomes = map[Op]UserState{OpAccept: Accepted, OpReject: Rejected, OpJoin: Accepted, OpQuit: Quit}
 
+// drawPlain is any operation on the call by anybody, on at most one user; half of the time one that his state allows.
+func drawPlain(t *rapid.T, p *play) Command {
+	if rapid.Bool().Draw(t, "likely") {
+		c := drawLikely(t, p)
+		if c.Op != OpInvite && c.Op < OpReceipt && len(c.Errors) == 0 && len(c.Users) <= 1 && (c.Op != OpAdd || len(c.Users) == 1) {
+			return c
+		}
+	}
+	c := p.command(rapid.SampledFrom([]Op{OpCancel, OpAccept, OpReject, OpAdd, OpJoin, OpQuit, OpEnd}).Draw(t, "op"), drawDevice(t))
+	if c.Op == OpAdd || (c.Op == OpCancel && rapid.Bool().Draw(t, "one")) {
+		c.Users = []UserID{rapid.SampledFrom(people).Draw(t, "whom")}
+	}
+	return c
+}
+
 // The code refuses and allows exactly what the spec's tables do.
 func TestRightsAreThoseOfTheSpec(t *testing.T) {
 	table := cells()
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawPlay(t)
 		everAccepted := false
+		if rapid.IntRange(0, 3).Draw(t, "common") > 0 {
+			p.config.Mode = Advanced
+		}
 		if rapid.IntRange(0, 9).Draw(t, "stranger") > 0 {
 			p.do(OpInvite, "A1", people[1:rapid.IntRange(2, 3).Draw(t, "invitees")]...)
 		}
-		for range rapid.IntRange(1, 30).Draw(t, "commands") {
+		for range rapid.IntRange(1, 60).Draw(t, "commands") {
 			drawPause(t, p)
-			c := drawLikely(t, p)
-			if c.Op == OpInvite || c.Op >= OpReceipt || len(c.Errors) > 0 || len(c.Users) > 1 || (c.Op == OpAdd && len(c.Users) == 0) {
-				p.step(c)
-				continue
-			}
 			p.tick(0)
+			c := drawPlain(t, p)
 			want := verdict(&p.s, c, table, everAccepted)
 			was := p.s.StateOf(c.User)
 			_, err := p.step(c)

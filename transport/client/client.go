@@ -79,7 +79,6 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		c.end(err)
 		c.finish()
-		<-c.queue.done
 		return nil, err
 	}
 	c.adopt(l, result)
@@ -270,6 +269,9 @@ func (c *Client) adopt(l *link, result *wire.LoginResult) {
 	c.queue.push(ConnectionStateChanged{State: Connected, Address: l.address})
 	for _, e := range c.calls.sync(result, c.acting) {
 		c.queue.push(e)
+	}
+	for _, id := range c.calls.unacknowledged() {
+		l.receipt(id)
 	}
 	c.armRing()
 	c.wake()

@@ -29,7 +29,8 @@ type Config struct {
 	Insecure bool
 
 	// OnEvent, when set, is given every event, one at a time and in order, on a goroutine of the client; Events then
-	// yields nothing. It may call operations; Close does not wait for it (see Done).
+	// yields nothing. The first events come before Dial returns. It may call operations and Close, which does not wait for
+	// it (see Done).
 	OnEvent    func(Event)
 	EventQueue int // events that wait for the app; default 1,024, 1..65,536
 

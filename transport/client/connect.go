@@ -25,6 +25,7 @@ const (
 	maxStreamWindow  = 256 << 10
 	connectionIDs    = 8 // bytes of a connection ID, on a socket of the client's own
 	defaultHeartbeat = 10 * time.Second
+	leastHeartbeat   = 50 * time.Millisecond
 	maxHostAddresses = 4 // addresses tried of one host name
 	clientVersion    = "carillon-go/1"
 )
@@ -97,7 +98,7 @@ func (c *Client) attempt(ctx context.Context, address string) (*link, *wire.Logi
 		return nil, nil, err
 	}
 	interval := millis(result.GetHeartbeatIntervalMs())
-	l.start(cmp.Or(interval, defaultHeartbeat))
+	l.start(max(cmp.Or(interval, defaultHeartbeat), leastHeartbeat))
 	return l, result, nil
 }
 

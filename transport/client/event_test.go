@@ -294,3 +294,26 @@ func TestHandlerBlocks(t *testing.T) {
 		event[CallInvitationReceived](w)
 	})
 }
+
+// An app may close the client where it hears that it was kicked out.
+func TestCloseWithinTheHandler(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		cfg := w.config()
+		var c *Client
+		handle := cfg.OnEvent
+		cfg.OnEvent = func(e Event) {
+			if _, ok := e.(CallInvitationReceived); ok {
+				_ = c.Close()
+			}
+			handle(e)
+		}
+		dialled := w.dial(cfg)
+		p, _ := w.login(nil)
+		c, _ = dialled()
+		p.tell(receivedEvent(ringing(7, 1, time.Minute)))
+		wait(t, c.Done())
+		if e := w.became(Disconnected); !errors.Is(e.Reason, ErrClosed) {
+			t.Errorf("reason %v", e.Reason)
+		}
+	})
+}

@@ -81,7 +81,7 @@ func ExampleClient_Events() {
 			server.cancel("bob")
 		case client.CallInvitationCancelled:
 			fmt.Println("stop ringing:", e.Reason)
-			go c.Close()
+			c.Close()
 		case client.ConnectionStateChanged:
 			fmt.Println(e.State)
 		}

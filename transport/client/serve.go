@@ -76,7 +76,7 @@ func (c *Client) event(l *link, e *wire.Event) error {
 	}
 	switch v := ev.(type) {
 	case CallInvitationReceived:
-		return l.receipt(v.CallID)
+		l.receipt(v.CallID)
 	case TokenWillExpire:
 		c.renewSoon()
 	}
@@ -97,9 +97,8 @@ func (c *Client) show(ev Event) error {
 }
 
 // receipt acknowledges a ring; that the link died meanwhile is the reader's to notice.
-func (l *link) receipt(id CallID) error {
+func (l *link) receipt(id CallID) {
 	_ = l.send(&wire.ClientFrame{Body: &wire.ClientFrame_InvitationReceipt{InvitationReceipt: &wire.InvitationReceipt{CallId: uint64(id)}}})
-	return nil
 }
 
 // armRing sets the timer to the end of the invitation that ends first. c.mu is held.

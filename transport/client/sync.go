@@ -65,14 +65,33 @@ func (t *table) difference(k *known, call CallInfo, now time.Time, acting bool) 
 	return t.changes(k, call, info)
 }
 
+// unacknowledged gives the calls that ring here although the server does not know it: a receipt was lost, or forgotten in a
+// restart (Received is soft, SPEC 9.1).
+func (t *table) unacknowledged() []CallID {
+	var ids []CallID
+	for _, id := range t.order {
+		if k := t.live[id]; k.rang && t.own(&k.CallInfo) != Received {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// forgotten reports whether a server that restarted has lost the soft part of a state.
+func forgotten(before, after CallUser) bool {
+	return before.State == Received && (after.State == Inviting || after.State == NotYetReceived)
+}
+
 // changes tells who changed, and the end of the call where SPEC has an event for it.
 func (t *table) changes(k *known, call CallInfo, info EventInfo) []Event {
 	var events []Event
 	var changed []CallUser
 	for _, u := range call.Users {
-		if old, ok := k.User(u.UserID); !ok || old.State != u.State || old.ExtendedData != u.ExtendedData {
-			changed = append(changed, u)
+		old, ok := k.User(u.UserID)
+		if ok && old.State == u.State && old.ExtendedData == u.ExtendedData || call.Version == k.Version && forgotten(old, u) {
+			continue
 		}
+		changed = append(changed, u)
 	}
 	ended := call.State == Ended
 	if len(changed) > 0 {

@@ -89,8 +89,12 @@ func (t *table) see(call CallInfo) {
 	if k == nil {
 		k = t.raise(call.CallID)
 	}
+	pending := t.own(&call).Pending()
+	if pending && call.RingUntil.IsZero() {
+		call.RingUntil = k.RingUntil
+	}
 	k.CallInfo = call
-	k.rang = k.rang && t.own(&call).Pending()
+	k.rang = k.rang && pending
 }
 
 // raise makes room for a call and enters it.
@@ -227,26 +231,30 @@ func (t *table) change(e CallUserStateChanged) {
 	}
 }
 
-// nextSilence is when the first invitation that rings here runs out; zero: none rings.
+// nextSilence is when the first invitation runs out; zero: there is none.
 func (t *table) nextSilence() time.Time {
 	var first time.Time
 	for k := range maps.Values(t.live) {
-		if k.rang && (first.IsZero() || k.RingUntil.Before(first)) {
+		if !k.RingUntil.IsZero() && (first.IsZero() || k.RingUntil.Before(first)) {
 			first = k.RingUntil
 		}
 	}
 	return first
 }
 
-// silence gives the Timeout of each invitation that has run out by now without a word from the server.
+// silence forgets the invitations that have run out by now without a word from the server, and gives the Timeout of each
+// that rang.
 func (t *table) silence(now time.Time) []Event {
 	var events []Event
 	for _, id := range slices.Clone(t.order) {
 		k := t.live[id]
-		if !k.rang || k.RingUntil.After(now) {
+		if k.RingUntil.IsZero() || k.RingUntil.After(now) {
 			continue
 		}
 		t.bury(id, k.Version)
+		if !k.rang {
+			continue
+		}
 		g := t.graves[id]
 		g.silenced = true
 		t.graves[id] = g

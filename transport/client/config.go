@@ -66,8 +66,8 @@ const (
 	defaultDialTimeout    = 5 * time.Second
 	defaultRequestTimeout = 5 * time.Second
 	defaultRequestBudget  = 15 * time.Second
-	defaultBackoffMin     = 200 * time.Millisecond
-	defaultBackoffMax     = 10 * time.Second
+	firstBackoff          = 200 * time.Millisecond
+	lastBackoff           = 10 * time.Second
 	defaultMigrateEvery   = 3 * time.Second
 )
 
@@ -82,8 +82,8 @@ func (cfg *Config) complete() error {
 	orDefault(&cfg.DialTimeout, defaultDialTimeout)
 	orDefault(&cfg.RequestTimeout, defaultRequestTimeout)
 	orDefault(&cfg.RequestBudget, defaultRequestBudget)
-	orDefault(&cfg.BackoffMin, defaultBackoffMin)
-	orDefault(&cfg.BackoffMax, max(defaultBackoffMax, cfg.BackoffMin))
+	orDefault(&cfg.BackoffMin, firstBackoff)
+	orDefault(&cfg.BackoffMax, max(lastBackoff, cfg.BackoffMin))
 	orDefault(&cfg.MigrateEvery, defaultMigrateEvery)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"time"
 
 	"carillon/transport/client"
@@ -20,7 +19,7 @@ func Example() {
 		Addresses: []string{server.address}, UserID: "bob", DeviceID: "phone", Token: "token of bob", Insecure: true,
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer bob.Close()
 
@@ -29,13 +28,13 @@ func Example() {
 		OnEvent: func(client.Event) {},
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer alice.Close()
 
 	call, err := alice.CallInvite(ctx, []string{"bob"}, client.CallInviteConfig{Timeout: 30 * time.Second, ExtendedData: "video"})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("alice calls, the call rings for", call.Timeout)
 
@@ -43,7 +42,7 @@ func Example() {
 		if ring, ok := event.(client.CallInvitationReceived); ok {
 			fmt.Printf("bob: %s calls (%s)\n", ring.Call.Caller, ring.Call.ExtendedData)
 			if _, err := bob.CallAccept(ctx, ring.CallID, client.CallAcceptConfig{}); err != nil {
-				log.Fatal(err)
+				panic(err)
 			}
 			break
 		}
@@ -69,7 +68,7 @@ func ExampleClient_Events() {
 		Addresses: []string{server.address}, UserID: "bob", DeviceID: "phone", Token: "token of bob", Insecure: true,
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer c.Close()
 	server.ring("bob")
@@ -105,7 +104,7 @@ func ExampleError() {
 		TokenSource: func(context.Context) (string, error) { return "token of bob", nil },
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer c.Close()
 

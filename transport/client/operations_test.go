@@ -32,96 +32,106 @@ const (
 	quit        = wire.UserState_USER_STATE_QUIT
 )
 
-// Each operation sends what it was given, and gives back what was answered.
-func TestOperations(t *testing.T) {
-	ctx := context.Background()
-	push := &PushConfig{Title: "t", Content: "c", Payload: "p", ResourcesID: "r", VoIP: true}
-	pushed := &wire.PushConfig{Title: "t", Content: "c", Payload: "p", ResourcesId: "r", Voip: true}
-	at := func(ms int64) time.Time { return time.UnixMilli(ms) }
-	call := snapshot(7, 3, user("alice", accepted), user("bob", inviting))
-	call.IsMainDevice = true
-	info := callOf(call)
-	answer := &wire.Response{
-		Call: call, ErrorUsers: []*wire.UserError{{UserId: "eve", Code: 6000281}},
+// What the operations of TestOperations are given and answered.
+var (
+	background = context.Background()
+	push       = &PushConfig{Title: "t", Content: "c", Payload: "p", ResourcesID: "r", VoIP: true}
+	pushed     = &wire.PushConfig{Title: "t", Content: "c", Payload: "p", ResourcesId: "r", Voip: true}
+	theCall    = func() *wire.CallSnapshot {
+		s := snapshot(7, 3, user("alice", accepted), user("bob", inviting))
+		s.IsMainDevice = true
+		return s
+	}()
+	theInfo   = callOf(theCall)
+	theAnswer = &wire.Response{
+		Call: theCall, ErrorUsers: []*wire.UserError{{UserId: "eve", Code: 6000281}},
 		Result: &wire.Response_Times{Times: &wire.CallTimes{CreateTimeMs: 1, AcceptTimeMs: 2, JoinTimeMs: 3, QuitTimeMs: 4, EndTimeMs: 5, TimeoutS: 60}},
 	}
-	eve := []ErrorUser{{"eve", NoUser}}
-	for name, test := range map[string]struct {
-		run    func(*Client) (any, error)
-		want   *wire.ClientFrame
-		answer *wire.Response
-		result any
-	}{
-		"callInvite": {
-			func(c *Client) (any, error) {
-				return c.CallInvite(ctx, []string{"bob", "eve"}, CallInviteConfig{Timeout: 59500 * time.Millisecond, Mode: Advanced, ExtendedData: "x", PushConfig: push, EnableNotReceivedCheck: true, AloneTimeout: time.Minute})
-			},
-			&wire.ClientFrame{Body: &wire.ClientFrame_CallInvite{CallInvite: &wire.CallInvite{Invitees: []string{"bob", "eve"}, TimeoutS: 60, Mode: wire.CallMode_CALL_MODE_ADVANCED, ExtendedData: "x", Push: pushed, EnableNotReceivedCheck: true, AloneTimeoutS: 60}}},
-			answer,
-			CallInviteResult{CallID: 7, CreateTime: at(1), Timeout: time.Minute, ErrorUsers: eve, Call: info},
+	eve = []ErrorUser{{"eve", NoUser}}
+)
+
+type operationTest struct {
+	run    func(*Client) (any, error)
+	want   *wire.ClientFrame
+	answer *wire.Response
+	result any
+}
+
+var operationTests = map[string]operationTest{
+	"callInvite": {
+		func(c *Client) (any, error) {
+			return c.CallInvite(background, []string{"bob", "eve"}, CallInviteConfig{Timeout: 59500 * time.Millisecond, Mode: Advanced, ExtendedData: "x", PushConfig: push, EnableNotReceivedCheck: true, AloneTimeout: time.Minute})
 		},
-		"callCancel": {
-			func(c *Client) (any, error) {
-				return c.CallCancel(ctx, 7, []string{"bob"}, CallCancelConfig{ExtendedData: "x", PushConfig: push})
-			},
-			&wire.ClientFrame{Body: &wire.ClientFrame_CallCancel{CallCancel: &wire.CallCancel{CallId: 7, Invitees: []string{"bob"}, ExtendedData: "x", Push: pushed}}},
-			answer,
-			CallCancelResult{ErrorUsers: eve, Call: info},
+		&wire.ClientFrame{Body: &wire.ClientFrame_CallInvite{CallInvite: &wire.CallInvite{Invitees: []string{"bob", "eve"}, TimeoutS: 60, Mode: wire.CallMode_CALL_MODE_ADVANCED, ExtendedData: "x", Push: pushed, EnableNotReceivedCheck: true, AloneTimeoutS: 60}}},
+		theAnswer,
+		CallInviteResult{CallID: 7, CreateTime: time.UnixMilli(1), Timeout: time.Minute, ErrorUsers: eve, Call: theInfo},
+	},
+	"callCancel": {
+		func(c *Client) (any, error) {
+			return c.CallCancel(background, 7, []string{"bob"}, CallCancelConfig{ExtendedData: "x", PushConfig: push})
 		},
-		"callAccept": {
-			func(c *Client) (any, error) { return c.CallAccept(ctx, 7, CallAcceptConfig{ExtendedData: "x"}) },
-			&wire.ClientFrame{Body: &wire.ClientFrame_CallAccept{CallAccept: &wire.CallAccept{CallId: 7, ExtendedData: "x"}}},
-			answer,
-			CallAcceptResult{AcceptTime: at(2), Call: info},
+		&wire.ClientFrame{Body: &wire.ClientFrame_CallCancel{CallCancel: &wire.CallCancel{CallId: 7, Invitees: []string{"bob"}, ExtendedData: "x", Push: pushed}}},
+		theAnswer,
+		CallCancelResult{ErrorUsers: eve, Call: theInfo},
+	},
+	"callAccept": {
+		func(c *Client) (any, error) { return c.CallAccept(background, 7, CallAcceptConfig{ExtendedData: "x"}) },
+		&wire.ClientFrame{Body: &wire.ClientFrame_CallAccept{CallAccept: &wire.CallAccept{CallId: 7, ExtendedData: "x"}}},
+		theAnswer,
+		CallAcceptResult{AcceptTime: time.UnixMilli(2), Call: theInfo},
+	},
+	"callReject": {
+		func(c *Client) (any, error) { return c.CallReject(background, 7, CallRejectConfig{ExtendedData: "x"}) },
+		&wire.ClientFrame{Body: &wire.ClientFrame_CallReject{CallReject: &wire.CallReject{CallId: 7, ExtendedData: "x"}}},
+		theAnswer,
+		CallRejectResult{Call: theInfo},
+	},
+	"callingInvite": {
+		func(c *Client) (any, error) {
+			return c.CallingInvite(background, 7, []string{"eve"}, CallingInviteConfig{PushConfig: push, Timeout: time.Second, ExtendedData: "x"})
 		},
-		"callReject": {
-			func(c *Client) (any, error) { return c.CallReject(ctx, 7, CallRejectConfig{ExtendedData: "x"}) },
-			&wire.ClientFrame{Body: &wire.ClientFrame_CallReject{CallReject: &wire.CallReject{CallId: 7, ExtendedData: "x"}}},
-			answer,
-			CallRejectResult{Call: info},
+		&wire.ClientFrame{Body: &wire.ClientFrame_CallingInvite{CallingInvite: &wire.CallingInvite{CallId: 7, Invitees: []string{"eve"}, Push: pushed, TimeoutS: 1, ExtendedData: "x"}}},
+		theAnswer,
+		CallingInviteResult{ErrorUsers: eve, Call: theInfo},
+	},
+	"callJoin": {
+		func(c *Client) (any, error) { return c.CallJoin(background, 7, CallJoinConfig{ExtendedData: "x"}) },
+		&wire.ClientFrame{Body: &wire.ClientFrame_CallJoin{CallJoin: &wire.CallJoin{CallId: 7, ExtendedData: "x"}}},
+		theAnswer,
+		CallJoinResult{CreateTime: time.UnixMilli(1), JoinTime: time.UnixMilli(3), ExtendedData: "x", Users: theInfo.Users, Call: theInfo},
+	},
+	"callQuit": {
+		func(c *Client) (any, error) {
+			return c.CallQuit(background, 7, CallQuitConfig{ExtendedData: "x", PushConfig: push})
 		},
-		"callingInvite": {
-			func(c *Client) (any, error) {
-				return c.CallingInvite(ctx, 7, []string{"eve"}, CallingInviteConfig{PushConfig: push, Timeout: time.Second, ExtendedData: "x"})
-			},
-			&wire.ClientFrame{Body: &wire.ClientFrame_CallingInvite{CallingInvite: &wire.CallingInvite{CallId: 7, Invitees: []string{"eve"}, Push: pushed, TimeoutS: 1, ExtendedData: "x"}}},
-			answer,
-			CallingInviteResult{ErrorUsers: eve, Call: info},
+		&wire.ClientFrame{Body: &wire.ClientFrame_CallQuit{CallQuit: &wire.CallQuit{CallId: 7, ExtendedData: "x", Push: pushed}}},
+		theAnswer,
+		CallQuitResult{CreateTime: time.UnixMilli(1), AcceptTime: time.UnixMilli(2), QuitTime: time.UnixMilli(4), Call: theInfo},
+	},
+	"callEnd": {
+		func(c *Client) (any, error) {
+			return c.CallEnd(background, 7, CallEndConfig{ExtendedData: "x", PushConfig: push})
 		},
-		"callJoin": {
-			func(c *Client) (any, error) { return c.CallJoin(ctx, 7, CallJoinConfig{ExtendedData: "x"}) },
-			&wire.ClientFrame{Body: &wire.ClientFrame_CallJoin{CallJoin: &wire.CallJoin{CallId: 7, ExtendedData: "x"}}},
-			answer,
-			CallJoinResult{CreateTime: at(1), JoinTime: at(3), ExtendedData: "x", Users: info.Users, Call: info},
-		},
-		"callQuit": {
-			func(c *Client) (any, error) {
-				return c.CallQuit(ctx, 7, CallQuitConfig{ExtendedData: "x", PushConfig: push})
-			},
-			&wire.ClientFrame{Body: &wire.ClientFrame_CallQuit{CallQuit: &wire.CallQuit{CallId: 7, ExtendedData: "x", Push: pushed}}},
-			answer,
-			CallQuitResult{CreateTime: at(1), AcceptTime: at(2), QuitTime: at(4), Call: info},
-		},
-		"callEnd": {
-			func(c *Client) (any, error) {
-				return c.CallEnd(ctx, 7, CallEndConfig{ExtendedData: "x", PushConfig: push})
-			},
-			&wire.ClientFrame{Body: &wire.ClientFrame_CallEnd{CallEnd: &wire.CallEnd{CallId: 7, ExtendedData: "x", Push: pushed}}},
-			answer,
-			CallEndResult{CreateTime: at(1), AcceptTime: at(2), EndTime: at(5), Call: info},
-		},
-		"queryCallInvitationList": {
-			func(c *Client) (any, error) { return c.QueryCallInvitationList(ctx, 500, 9) },
-			&wire.ClientFrame{Body: &wire.ClientFrame_QueryCallInvitationList{QueryCallInvitationList: &wire.QueryCallInvitationList{Count: 100, NextFlag: 9}}},
-			&wire.Response{Result: &wire.Response_List{List: &wire.CallList{Calls: []*wire.CallSnapshot{call}, NextFlag: 8}}},
-			CallInvitationList{Calls: []CallInfo{info}, NextFlag: 8},
-		},
-		"renewToken": {
-			func(c *Client) (any, error) { return nil, c.RenewToken(ctx, "fresh") },
-			&wire.ClientFrame{Body: &wire.ClientFrame_RenewToken{RenewToken: &wire.RenewToken{Token: "fresh"}}},
-			&wire.Response{}, nil,
-		},
-	} {
+		&wire.ClientFrame{Body: &wire.ClientFrame_CallEnd{CallEnd: &wire.CallEnd{CallId: 7, ExtendedData: "x", Push: pushed}}},
+		theAnswer,
+		CallEndResult{CreateTime: time.UnixMilli(1), AcceptTime: time.UnixMilli(2), EndTime: time.UnixMilli(5), Call: theInfo},
+	},
+	"queryCallInvitationList": {
+		func(c *Client) (any, error) { return c.QueryCallInvitationList(background, 500, 9) },
+		&wire.ClientFrame{Body: &wire.ClientFrame_QueryCallInvitationList{QueryCallInvitationList: &wire.QueryCallInvitationList{Count: 100, NextFlag: 9}}},
+		&wire.Response{Result: &wire.Response_List{List: &wire.CallList{Calls: []*wire.CallSnapshot{theCall}, NextFlag: 8}}},
+		CallInvitationList{Calls: []CallInfo{theInfo}, NextFlag: 8},
+	},
+	"renewToken": {
+		func(c *Client) (any, error) { return nil, c.RenewToken(background, "fresh") },
+		&wire.ClientFrame{Body: &wire.ClientFrame_RenewToken{RenewToken: &wire.RenewToken{Token: "fresh"}}},
+		&wire.Response{}, nil,
+	},
+}
+
+// Each operation sends what it was given, and gives back what was answered.
+func TestOperations(t *testing.T) {
+	for name, test := range operationTests {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				c, p := w.connect(w.config())

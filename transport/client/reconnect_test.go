@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -264,5 +265,53 @@ func TestEndOfStream(t *testing.T) {
 		_ = p.stream.Close()
 		w.login(nil)
 		w.became(Reconnecting)
+	})
+}
+
+// A server that does not read is left; what it did not take goes to the next connection.
+func TestServerThatDoesNotRead(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, p := w.connect(w.config())
+		release := make(chan struct{})
+		w.server.handle = func(q *peer, f *wire.ClientFrame) {
+			if q == p {
+				<-release
+			}
+			if f.GetLogin() != nil {
+				q.answer(f, &wire.Response{Result: &wire.Response_Login{Login: &wire.LoginResult{}}})
+			} else {
+				q.answer(f, &wire.Response{})
+			}
+		}
+		outcomes := make(chan error, maxOutstanding)
+		for range maxOutstanding {
+			go func() {
+				_, err := c.CallReject(context.Background(), 7, CallRejectConfig{ExtendedData: strings.Repeat("x", 60000)})
+				outcomes <- err
+			}()
+		}
+		w.became(Reconnecting)
+		close(release)
+		for range maxOutstanding {
+			if err := wait(t, outcomes); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// A login that is refused for good ends the client, also long after Dial.
+func TestLoginRefusedWhileReconnecting(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, p := w.connect(w.config())
+		p.hangUp(wire.CloseGoingAway)
+		next := wait(t, w.server.peers)
+		next.answer(wait(t, next.frames), &wire.Response{Code: uint32(TooFrequent)})
+		next = wait(t, w.server.peers) // a passing reason: again
+		next.answer(wait(t, next.frames), &wire.Response{Code: uint32(BadParameter), Message: "userID"})
+		if e := w.became(Disconnected); !errors.Is(e.Reason, BadParameter) {
+			t.Errorf("reason %v", e.Reason)
+		}
+		wait(t, c.Done())
 	})
 }

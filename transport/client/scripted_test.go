@@ -107,7 +107,6 @@ type peer struct {
 	mu         sync.Mutex
 	deaf       bool
 	heartbeats []*wire.Heartbeat
-	nextReply  uint64
 }
 
 func serve(t testing.TB, packets net.PacketConn, handle func(*peer, *wire.ClientFrame)) *server {

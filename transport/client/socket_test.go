@@ -259,3 +259,17 @@ func TestServerRestart(t *testing.T) {
 		}
 	})
 }
+
+func TestDialByName(t *testing.T) {
+	_, cfg := onLoopback(t)
+	cfg.Addresses[0] = "localhost:" + cfg.Addresses[0][len("127.0.0.1:"):]
+	c := dialled(t, cfg)
+	if a := c.Session().Address; a != cfg.Addresses[0] {
+		t.Errorf("address %q", a)
+	}
+	for _, bad := range []string{"127.0.0.1:0", "127.0.0.1:no-such-service", ":1:2"} {
+		if hosts, err := resolve(t.Context(), bad); err == nil {
+			t.Errorf("%s: %v", bad, hosts)
+		}
+	}
+}

@@ -55,48 +55,56 @@ func show(e Event) string {
 	return fmt.Sprintf("%T", e)
 }
 
-// What a device that knew a call is told when it comes back, and whether the call lives on here. The device is alice's.
+// The device is alice's: it rings, or she talks on it.
+var (
+	ring = in(1, users(user("bob", accepted), user("alice", received), user("carol", inviting)), rings)
+	talk = in(2, users(user("bob", accepted), user("alice", accepted), user("carol", inviting)), onMain)
+)
+
+type syncTest struct {
+	before *wire.CallSnapshot
+	after  *wire.CallSnapshot // nil: the sync does not name the call
+	acting bool
+	want   string
+	lives  bool
+}
+
+// What the device is told when it comes back, and whether the call lives on here.
+var syncTests = map[string]syncTest{
+	"nothing new":        {before: ring, after: ring, lives: true},
+	"another accepted":   {before: ring, after: in(2, users(user("bob", accepted), user("alice", received), user("carol", accepted)), rings), want: "changed(carol accepted; call started; )", lives: true},
+	"another came":       {before: talk, after: in(3, users(user("bob", accepted), user("alice", accepted), user("carol", inviting), user("dan", inviting)), onMain), want: "changed(dan inviting; call started; )", lives: true},
+	"soft change":        {before: talk, after: in(2, users(user("bob", accepted), user("alice", accepted), user("carol", received)), onMain), want: "changed(carol received; call started; )", lives: true},
+	"cancelled":          {before: ring, after: in(2, users(user("bob", cancelled), user("alice", beCancelled), user("carol", beCancelled)), ended(1), rings), want: "cancelled(bob)"},
+	"timed out":          {before: ring, after: in(2, users(user("bob", accepted), user("alice", timedOut), user("carol", timedOut))), want: "timeout"},
+	"invited anew":       {before: ring, after: in(4, users(user("bob", accepted), user("alice", inviting), user("carol", inviting)), anew), want: "received", lives: true},
+	"accepted here":      {before: ring, after: talk, want: "changed(alice accepted; call started; )", lives: true},
+	"accepted elsewhere": {before: ring, after: in(2, users(user("bob", accepted), user("alice", accepted), user("carol", inviting))), want: "changed(alice accepted; call started; answered_elsewhere)"},
+	"rejected elsewhere": {before: ring, after: in(2, users(user("bob", accepted), user("alice", rejected), user("carol", inviting))), want: "changed(alice rejected; call started; answered_elsewhere)"},
+	"rejected here":      {before: ring, acting: true, after: in(2, users(user("bob", accepted), user("alice", rejected), user("carol", inviting))), want: "changed(alice rejected; call started; )"},
+	"ended while it rang": {
+		before: ring, after: in(2, users(user("bob", accepted), user("alice", received), user("carol", inviting)), ended(7)), want: "ended(ended_by_user)",
+	},
+	"moved":     {before: talk, after: in(3, users(user("bob", accepted), user("alice", accepted), user("carol", inviting))), want: "changed(alice accepted; call started; moved_to_other_device)"},
+	"quit":      {before: talk, after: in(3, users(user("bob", accepted), user("alice", quit), user("carol", inviting))), want: "changed(alice quit; call started; )"},
+	"others":    {before: talk, after: in(4, users(user("bob", quit), user("alice", accepted), user("carol", timedOut)), onMain), want: "changed(bob quit, carol timeout; call started; )", lives: true},
+	"ended":     {before: talk, after: in(4, users(user("bob", accepted), user("alice", accepted), user("carol", rejected)), onMain, ended(7)), want: "changed(carol rejected; call ended; ) ended(ended_by_user)"},
+	"only ends": {before: talk, after: in(3, users(user("bob", accepted), user("alice", accepted), user("carol", inviting)), onMain, ended(11)), want: "ended(ended_by_server)"},
+	"common, all answered": {
+		before: in(1, users(user("alice", accepted), user("bob", inviting)), common, onMain), after: in(2, users(user("alice", accepted), user("bob", accepted)), common, onMain, ended(3)),
+		want: "changed(bob accepted; call ended; all_answered)",
+	},
+	"whole cancel by another device": {
+		before: in(1, users(user("alice", accepted), user("bob", inviting)), onMain), after: in(2, users(user("alice", cancelled), user("bob", beCancelled)), ended(1)),
+		want: "changed(alice cancelled, bob be_cancelled; call ended; )",
+	},
+	"receipt forgotten": {before: ring, after: in(1, users(user("bob", accepted), user("alice", inviting), user("carol", inviting)), rings), lives: true},
+	"older":             {before: talk, after: in(1, users(user("bob", accepted), user("alice", accepted))), lives: true},
+	"unknown":           {before: talk, want: "ended(connection_lost)"},
+}
+
 func TestSyncBecomesEvents(t *testing.T) {
-	ring := in(1, users(user("bob", accepted), user("alice", received), user("carol", inviting)), rings)
-	talk := in(2, users(user("bob", accepted), user("alice", accepted), user("carol", inviting)), onMain)
-	for name, test := range map[string]struct {
-		before *wire.CallSnapshot
-		after  *wire.CallSnapshot // nil: the sync does not name the call
-		acting bool
-		want   string
-		lives  bool
-	}{
-		"nothing new":        {before: ring, after: ring, lives: true},
-		"another accepted":   {before: ring, after: in(2, users(user("bob", accepted), user("alice", received), user("carol", accepted)), rings), want: "changed(carol accepted; call started; )", lives: true},
-		"another came":       {before: talk, after: in(3, users(user("bob", accepted), user("alice", accepted), user("carol", inviting), user("dan", inviting)), onMain), want: "changed(dan inviting; call started; )", lives: true},
-		"soft change":        {before: talk, after: in(2, users(user("bob", accepted), user("alice", accepted), user("carol", received)), onMain), want: "changed(carol received; call started; )", lives: true},
-		"cancelled":          {before: ring, after: in(2, users(user("bob", cancelled), user("alice", beCancelled), user("carol", beCancelled)), ended(1), rings), want: "cancelled(bob)"},
-		"timed out":          {before: ring, after: in(2, users(user("bob", accepted), user("alice", timedOut), user("carol", timedOut))), want: "timeout"},
-		"invited anew":       {before: ring, after: in(4, users(user("bob", accepted), user("alice", inviting), user("carol", inviting)), anew), want: "received", lives: true},
-		"accepted here":      {before: ring, after: talk, want: "changed(alice accepted; call started; )", lives: true},
-		"accepted elsewhere": {before: ring, after: in(2, users(user("bob", accepted), user("alice", accepted), user("carol", inviting))), want: "changed(alice accepted; call started; answered_elsewhere)"},
-		"rejected elsewhere": {before: ring, after: in(2, users(user("bob", accepted), user("alice", rejected), user("carol", inviting))), want: "changed(alice rejected; call started; answered_elsewhere)"},
-		"rejected here":      {before: ring, acting: true, after: in(2, users(user("bob", accepted), user("alice", rejected), user("carol", inviting))), want: "changed(alice rejected; call started; )"},
-		"ended while it rang": {
-			before: ring, after: in(2, users(user("bob", accepted), user("alice", received), user("carol", inviting)), ended(7)), want: "ended(ended_by_user)",
-		},
-		"moved":     {before: talk, after: in(3, users(user("bob", accepted), user("alice", accepted), user("carol", inviting))), want: "changed(alice accepted; call started; moved_to_other_device)"},
-		"quit":      {before: talk, after: in(3, users(user("bob", accepted), user("alice", quit), user("carol", inviting))), want: "changed(alice quit; call started; )"},
-		"others":    {before: talk, after: in(4, users(user("bob", quit), user("alice", accepted), user("carol", timedOut)), onMain), want: "changed(bob quit, carol timeout; call started; )", lives: true},
-		"ended":     {before: talk, after: in(4, users(user("bob", accepted), user("alice", accepted), user("carol", rejected)), onMain, ended(7)), want: "changed(carol rejected; call ended; ) ended(ended_by_user)"},
-		"only ends": {before: talk, after: in(3, users(user("bob", accepted), user("alice", accepted), user("carol", inviting)), onMain, ended(11)), want: "ended(ended_by_server)"},
-		"common, all answered": {
-			before: in(1, users(user("alice", accepted), user("bob", inviting)), common, onMain), after: in(2, users(user("alice", accepted), user("bob", accepted)), common, onMain, ended(3)),
-			want: "changed(bob accepted; call ended; all_answered)",
-		},
-		"whole cancel by another device": {
-			before: in(1, users(user("alice", accepted), user("bob", inviting)), onMain), after: in(2, users(user("alice", cancelled), user("bob", beCancelled)), ended(1)),
-			want: "changed(alice cancelled, bob be_cancelled; call ended; )",
-		},
-		"receipt forgotten": {before: ring, after: in(1, users(user("bob", accepted), user("alice", inviting), user("carol", inviting)), rings), lives: true},
-		"older":             {before: talk, after: in(1, users(user("bob", accepted), user("alice", accepted))), lives: true},
-		"unknown":           {before: talk, want: "ended(connection_lost)"},
-	} {
+	for name, test := range syncTests {
 		t.Run(name, func(t *testing.T) {
 			table := table{user: "alice", device: "phone"}
 			if table.own(ptr(callOf(test.before))).Pending() {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 
 	"carillon/transport/wire"
 )
@@ -13,7 +14,7 @@ func (c *Client) RenewToken(ctx context.Context, token string) error {
 	c.token = token
 	c.mu.Unlock()
 	_, err := c.do(ctx, operation{query: true, frame: &wire.ClientFrame{Body: &wire.ClientFrame_RenewToken{RenewToken: &wire.RenewToken{Token: token}}}})
-	if e, ok := err.(*Error); ok && e.Code.token() {
+	if e := (*Error)(nil); errors.As(err, &e) && e.Code.token() {
 		c.mu.Lock()
 		if c.token == token {
 			c.token = before

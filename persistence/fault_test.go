@@ -41,9 +41,8 @@ func TestFailingLog(t *testing.T) {
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			d := newDisk()
-			var told atomic.Int32
-			var cause atomic.Value
-			p := failing(t, Config{FS: d, Fatal: func(err error) { told.Add(1); cause.Store(err) }})
+			told := make(chan error, 9)
+			p := failing(t, Config{FS: d, Fatal: func(err error) { told <- err }})
 			a := ringing(2, 0, "ann", "bob")
 			save(t, p, create(a))
 			d.fail(f)
@@ -66,8 +65,8 @@ func TestFailingLog(t *testing.T) {
 			if err := p.Health(); !errors.Is(err, call.ErrUnavailable) || !strings.Contains(err.Error(), f.err.Error()) {
 				t.Fatalf("Health: %v", err)
 			}
-			if told.Load() != 1 || !strings.Contains(cause.Load().(error).Error(), f.err.Error()) {
-				t.Fatalf("Fatal was told %d times: %v", told.Load(), cause.Load())
+			if cause := <-told; !strings.Contains(cause.Error(), f.err.Error()) || len(told) != 0 {
+				t.Fatalf("Fatal was told %v, and %d times more", cause, len(told))
 			}
 			again := closing(t, mustOpen(t, Config{FS: d.mem.CrashClone(exactly)}))
 			if got := load(t, again, 2); got.Revision != 1 && got.Revision != 2 {
@@ -194,7 +193,7 @@ func TestDamagedRecord(t *testing.T) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
-			if n := p.Incidents().Corruptions; (n > 0) != (damage.want == errCorrupt) {
+			if n := p.Incidents().Corruptions; (n > 0) != errors.Is(damage.want, errCorrupt) {
 				t.Errorf("%d corruptions counted", n)
 			}
 			if err := p.Close(); err != nil {
@@ -215,7 +214,9 @@ func TestPanickingCommit(t *testing.T) {
 	if !errors.Is(err, call.ErrUnknown) {
 		t.Fatalf("got %v", err)
 	}
-	<-fatal
+	if err := <-fatal; !strings.Contains(err.Error(), "no more time") {
+		t.Fatalf("Fatal was told %v", err)
+	}
 }
 
 // panicking is a clock that breaks after some readings.

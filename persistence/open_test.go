@@ -59,7 +59,8 @@ func TestOnDisk(t *testing.T) {
 	same(t, "users after the restart", known, []bool{true, false})
 }
 
-func mustNotOpen(t *testing.T, c Config, parts ...string) error {
+// mustNotOpen fails unless Open gives an error that wraps want, if any, and says all the parts.
+func mustNotOpen(t *testing.T, c Config, want error, parts ...string) {
 	t.Helper()
 	c.Logger = quiet
 	p, err := Open(c)
@@ -72,13 +73,15 @@ func mustNotOpen(t *testing.T, c Config, parts ...string) error {
 			t.Fatalf("%q doesn't say %q", err, part)
 		}
 	}
-	return err
+	if want != nil && !errors.Is(err, want) {
+		t.Fatalf("%v isn't %v", err, want)
+	}
 }
 
 func TestInUseHere(t *testing.T) {
 	dir := t.TempDir()
 	closing(t, mustOpen(t, Config{Dir: dir}))
-	mustNotOpen(t, Config{Dir: dir}, dir, "in use by another carillon process")
+	mustNotOpen(t, Config{Dir: dir}, nil, dir, "in use by another carillon process")
 }
 
 // holdVariable makes TestInUseElsewhere, run in another process, hold the directory that it names.
@@ -109,7 +112,7 @@ func TestInUseElsewhere(t *testing.T) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
 		t.Fatalf("the other process says %q, %v", line, err)
 	}
-	mustNotOpen(t, Config{Dir: dir}, dir, "in use by another carillon process")
+	mustNotOpen(t, Config{Dir: dir}, nil, dir, "in use by another carillon process")
 	if err := errors.Join(in.Close(), other.Wait()); err != nil {
 		t.Fatal(err)
 	}
@@ -117,18 +120,18 @@ func TestInUseElsewhere(t *testing.T) {
 }
 
 func TestNoDirectory(t *testing.T) {
-	mustNotOpen(t, Config{}, "persistence.dir", "directory is needed")
+	mustNotOpen(t, Config{}, nil, "persistence.dir", "directory is needed")
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustNotOpen(t, Config{Dir: file}, file)
+	mustNotOpen(t, Config{Dir: file}, nil, file)
 }
 
 // edit changes a closed store behind Carillon's back.
 func edit(t *testing.T, fs vfs.FS, f func(*pebble.DB) error) {
 	t.Helper()
-	db, err := pebble.Open("data", &pebble.Options{FS: fs, FormatMajorVersion: pebbleFormat})
+	db, err := pebble.Open("data", &pebble.Options{FS: fs, FormatMajorVersion: pebbleFormat, Logger: newAlarm(Config{Logger: quiet})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,11 +144,20 @@ func TestFormat(t *testing.T) {
 	t.Run("newer", func(t *testing.T) {
 		fs := vfs.NewMem()
 		edit(t, fs, func(db *pebble.DB) error { return writeFormat(db, formatVersion+1) })
-		err := mustNotOpen(t, Config{Dir: "data", FS: fs}, "persistence.dir data", "format 2", "up to 1")
-		if !errors.Is(err, call.ErrNewer) {
-			t.Fatal(err)
-		}
+		mustNotOpen(t, Config{Dir: "data", FS: fs}, call.ErrNewer, "persistence.dir data", "format 2", "up to 1")
 	})
+	t.Run("something else", func(t *testing.T) {
+		fs := vfs.NewMem()
+		edit(t, fs, func(db *pebble.DB) error { return db.Set([]byte("k"), nil, pebble.Sync) })
+		mustNotOpen(t, Config{Dir: "data", FS: fs}, nil, "didn't write")
+	})
+	t.Run("Pebble's own format is pinned", func(t *testing.T) {
+		p := closing(t, mustOpen(t, Config{FS: vfs.NewMem()}))
+		same(t, "format", p.db.FormatMajorVersion(), pebbleFormat)
+	})
+}
+
+func TestMigration(t *testing.T) {
 	t.Run("older without a way", func(t *testing.T) {
 		fs := vfs.NewMem()
 		edit(t, fs, func(db *pebble.DB) error {
@@ -189,15 +201,6 @@ func TestFormat(t *testing.T) {
 			return err
 		})
 	})
-	t.Run("something else", func(t *testing.T) {
-		fs := vfs.NewMem()
-		edit(t, fs, func(db *pebble.DB) error { return db.Set([]byte("k"), nil, pebble.Sync) })
-		mustNotOpen(t, Config{Dir: "data", FS: fs}, "didn't write")
-	})
-	t.Run("Pebble's own format is pinned", func(t *testing.T) {
-		p := closing(t, mustOpen(t, Config{FS: vfs.NewMem()}))
-		same(t, "format", p.db.FormatMajorVersion(), pebbleFormat)
-	})
 }
 
 // TestFailingOpen: a disk that fails while the store is opened is Open's error, and Fatal's business not at all.
@@ -207,10 +210,7 @@ func TestFailingOpen(t *testing.T) {
 			d := newDisk()
 			d.fail(f)
 			fatal := func(err error) { t.Errorf("Fatal is told %v", err) }
-			err := mustNotOpen(t, Config{Dir: "data", FS: d, Fatal: fatal}, "persistence.dir data")
-			if !strings.Contains(err.Error(), errDisk.Error()) {
-				t.Fatal(err)
-			}
+			mustNotOpen(t, Config{Dir: "data", FS: d, Fatal: fatal}, nil, "persistence.dir data", errDisk.Error())
 		})
 	}
 }

@@ -103,29 +103,29 @@ func (p *Pebble) options() *pebble.Options {
 
 // makeDir makes dir and its missing parents, for the owner only, and makes their names durable.
 func makeDir(fs vfs.FS, dir string) error {
-	if _, err := fs.Stat(dir); err == nil {
+	var parents []string // of all that is missing
+	for path := dir; path != fs.PathDir(path); path = fs.PathDir(path) {
+		if _, err := fs.Stat(path); err == nil {
+			break
+		}
+		parents = append(parents, fs.PathDir(path))
+	}
+	if len(parents) == 0 {
 		return nil
 	}
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for path := fs.PathDir(dir); ; path = fs.PathDir(path) {
-		if err := syncDir(fs, path); err != nil {
+	for _, path := range parents {
+		d, err := fs.OpenDir(path)
+		if err != nil {
 			return err
 		}
-		if path == fs.PathDir(path) {
-			return nil
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
 		}
 	}
-}
-
-// syncDir does what it may: a parent that isn't ours to open needs no sync, it was there before.
-func syncDir(fs vfs.FS, path string) error {
-	d, err := fs.OpenDir(path)
-	if err != nil {
-		return nil
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }
 
 // inUse reports whether the error of a lock says that somebody holds it, be it in this process.

@@ -71,7 +71,8 @@ func (p *Pebble) sweep(ctx context.Context, now time.Time) (deleted int, err err
 		if err != nil || len(keys) < sweepChunk {
 			return deleted, err
 		}
-		lower = append(keys[len(keys)-1], 0)
+		lower = append(lower[:0], keys[len(keys)-1]...)
+		lower = append(lower, 0)
 	}
 }
 

@@ -163,7 +163,7 @@ func TestMissingEchoReconnects(t *testing.T) {
 
 // A cut is noticed by the missing echo; afterwards the client is back.
 func TestCut(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(_ *testing.T, w *world) {
 		w.connect(w.config())
 		w.net.setCut(true)
 		w.became(Reconnecting)
@@ -246,7 +246,7 @@ func TestGarbage(t *testing.T) {
 }
 
 func TestUnknownIsIgnored(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(_ *testing.T, w *world) {
 		_, p := w.connect(w.config())
 		p.send(&wire.ServerFrame{})
 		p.send(&wire.ServerFrame{Body: &wire.ServerFrame_Response{Response: &wire.Response{RequestId: 99}}})
@@ -260,7 +260,7 @@ func TestUnknownIsIgnored(t *testing.T) {
 
 // The server ended the stream but not the connection.
 func TestEndOfStream(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(_ *testing.T, w *world) {
 		_, p := w.connect(w.config())
 		_ = p.stream.Close()
 		w.login(nil)

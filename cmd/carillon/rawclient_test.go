@@ -29,6 +29,7 @@ type rawClient struct {
 	conn     *quic.Conn
 	stream   *quic.Stream
 	inbox    chan *wire.ServerFrame // in the order of arrival, without heartbeats; closed at the end of the stream
+	echoes   chan []byte            // paddings of heartbeats; those that nobody takes are dropped
 	requests uint64
 	login    *wire.LoginResult
 
@@ -63,7 +64,9 @@ func connectRaw(addr string) (*rawClient, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.CloseWithError(0, ""))
 	}
-	c := &rawClient{conn: conn, stream: stream, inbox: make(chan *wire.ServerFrame, 8192), quiet: make(chan struct{})}
+	c := &rawClient{
+		conn: conn, stream: stream, inbox: make(chan *wire.ServerFrame, 8192), echoes: make(chan []byte, 1), quiet: make(chan struct{}),
+	}
 	c.hush = sync.OnceFunc(func() { close(c.quiet) })
 	c.ended.Go(c.read)
 	return c, nil
@@ -81,8 +84,13 @@ func (c *rawClient) read() {
 		if proto.Unmarshal(b, f) != nil {
 			return
 		}
-		if f.GetHeartbeat() == nil {
+		if h := f.GetHeartbeat(); h == nil {
 			c.inbox <- f
+		} else {
+			select {
+			case c.echoes <- h.GetPadding():
+			default:
+			}
 		}
 	}
 }

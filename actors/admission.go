@@ -88,12 +88,8 @@ func (g *Gateway) deliver(msg any) {
 	case output:
 		g.output(m)
 	case recall:
-		g.mu.Lock()
-		there := g.stage == online
-		g.mu.Unlock()
-		if there {
-			g.peers.ToSession(g.user, session.Register{Device: g.device, Conn: g.conn})
-		}
+		// What this device was owed went with its session's memory: only a new login's sync can put it in step.
+		g.out.Close(uint64(wire.CloseGoingAway), "log in again to be in step")
 	}
 }
 

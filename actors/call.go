@@ -60,20 +60,34 @@ func (a *callActor) Receive(msg any) {
 // load takes the call up from the store. When it cannot be read, a command is answered so, and the rest comes again by
 // itself: whoever is not acknowledged says it once more.
 func (a *callActor) load(msg any) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
-	defer cancel()
-	state, err := a.cfg.Store.Load(ctx, a.id)
-	if err != nil && !errors.Is(err, call.ErrNotFound) {
-		a.cfg.Logger.Error("call not loaded", "call", a.id, "error", err)
+	var stored call.State
+	if !a.reread(&stored) {
 		if c, ok := msg.(*command); ok {
 			a.answer(c, &call.Refusal{Code: call.Internal, Message: "the call cannot be read now"})
 		}
 		a.host.WakeAt(a.host.Now().Add(time.Second))
 		return false
 	}
+	a.adopt(stored)
 	a.failed = false
-	a.state = state.Resume()
-	a.loaded, a.epoch = true, a.host.Epoch()
+	return true
+}
+
+// adopt goes on from a stored state; what was acknowledged to an earlier one means nothing now.
+func (a *callActor) adopt(stored call.State) {
+	a.state, a.loaded, a.epoch = stored, true, a.host.Epoch()
+}
+
+// reread takes the call from the store, as a new owner does; false when it cannot be read now.
+func (a *callActor) reread(into *call.State) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	state, err := a.cfg.Store.Load(ctx, a.id)
+	if err != nil && !errors.Is(err, call.ErrNotFound) {
+		a.cfg.Logger.Error("call not loaded", "call", a.id, "error", err)
+		return false
+	}
+	*into = state.Resume()
 	return true
 }
 
@@ -237,18 +251,35 @@ func (a *callActor) presence(m presence) {
 	}
 }
 
-// answerLogin says what a device that logs in must know of this call (SPEC 5, sync).
+// answerLogin says what a device that logs in must know of this call. The device will believe it, so an owner that may be
+// stale looks first whether another one has written.
 func (a *callActor) answerLogin(m ask, now time.Time) {
-	out := session.Synced{Call: a.id, Conn: m.Conn}
-	a.step(call.Command{Op: call.OpTick}, nil, nil)
-	if p := a.state.Find(m.User); p != nil && (a.state.LiveFor(m.User) || (m.Known && a.state.Version > m.Since)) {
-		out.Snapshot = marshal(snapshot(&a.state, m.User, m.Device, now))
-		if p.State.Pending() && a.state.Open() && !m.Known {
-			ring := a.state.Ring(p)
-			out.Ring = eventFrame(&a.state, &ring, now)
-		}
+	var stored call.State
+	if !a.reread(&stored) {
+		return // the session asks again
 	}
-	a.peers.ToSession(m.User, out)
+	if stored.Revision != a.state.Revision {
+		a.adopt(stored)
+	}
+	if a.step(call.Command{Op: call.OpTick}, nil, nil) == call.OK {
+		a.peers.ToSession(m.User, word(&a.state, a.id, m, now))
+	}
+}
+
+// word is what a device that logs in must know of a call (SPEC 5, sync): its snapshot if it is live for the user, or newer
+// than the device knows, and the ring of a pending invitation that the device did not name.
+func word(s *call.State, id call.ID, m ask, now time.Time) session.Synced {
+	out := session.Synced{Call: id, Conn: m.Conn, Seq: s.Seq}
+	p := s.Find(m.User)
+	if p == nil || (!s.LiveFor(m.User) && (!m.Known || s.Version <= m.Since)) {
+		return out
+	}
+	out.Snapshot = marshal(snapshot(s, m.User, m.Device, now))
+	if p.State.Pending() && s.Open() && !m.Known {
+		ring := s.Ring(p)
+		out.Ring = eventFrame(s, &ring, now)
+	}
+	return out
 }
 
 func (a *callActor) observe(op call.Command, next *call.State) {

@@ -70,6 +70,6 @@ type (
 		Code   uint64
 		Reason string
 	}
-	// recall asks a gateway to register its device again.
+	// recall tells a gateway that its device's session has lost its memory.
 	recall struct{}
 )

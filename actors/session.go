@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -95,7 +96,7 @@ func (a *sessionActor) perform(e session.Effect) {
 	case session.Recall:
 		a.peers.ToGateway(e.Conn, recall{})
 	case session.Ask:
-		a.ask(e)
+		a.peers.ToCall(e.Call, a.question(e.Login, e.Call))
 	case session.Ack:
 		a.peers.ToCall(e.Call, told{Epoch: e.Epoch, User: a.user, From: e.From, Seq: e.Seq})
 	case session.Presence:
@@ -103,14 +104,12 @@ func (a *sessionActor) perform(e session.Effect) {
 	}
 }
 
-func (a *sessionActor) ask(e session.Ask) {
-	q := ask{User: a.user, Device: e.Login.Device, Conn: e.Login.Conn}
-	for i, id := range e.Login.Known {
-		if id == e.Call {
-			q.Known, q.Since = true, e.Login.Versions[i]
-		}
+func (a *sessionActor) question(l session.Login, id call.ID) ask {
+	q := ask{User: a.user, Device: l.Device, Conn: l.Conn}
+	if i := slices.Index(l.Known, id); i >= 0 {
+		q.Known, q.Since = true, l.Versions[i]
 	}
-	a.peers.ToCall(e.Call, q)
+	return q
 }
 
 // attach is a login: which calls must be asked before it is answered?
@@ -123,19 +122,24 @@ func (a *sessionActor) attach(m *attach) {
 		err = a.cfg.Users.Register(ctx, a.user)
 	}
 	if err != nil {
-		a.cfg.Logger.Error("login not served", "user", a.user, "error", err)
-		a.peers.ToGateway(m.Conn, output{
-			Frames:  refusal(m.Request, &call.Refusal{Code: call.Internal, Message: "the user's calls cannot be read now"}, 0),
-			Answers: 1, Close: &closing{uint64(wire.CloseOverloaded), "the store cannot be read"},
-		})
+		a.turnAway(login, err)
 		return
 	}
 	for _, k := range m.Known {
 		login.Known, login.Versions = append(login.Known, k.Call), append(login.Versions, k.Version)
 	}
-	login.Calls, login.Cut = union(pending, login.Known)
+	login.Calls, login.Cut = union(login.Known, pending)
 	a.cfg.Watch.operation("login", call.OK, a.host.Now().Sub(m.At))
 	a.step(login)
+}
+
+// turnAway answers a login that cannot be served now; the device comes again.
+func (a *sessionActor) turnAway(l session.Login, err error) {
+	a.cfg.Logger.Error("login not served", "user", a.user, "error", err)
+	a.peers.ToGateway(l.Conn, output{
+		Frames:  refusal(l.Request, &call.Refusal{Code: call.Internal, Message: "the user's calls cannot be read now"}, 0),
+		Answers: 1, Close: &closing{uint64(wire.CloseOverloaded), "the user's calls cannot be read now"},
+	})
 }
 
 // union is the calls of both lists, each once, at most session.MaxCalls; it reports whether some were cut off.
@@ -156,13 +160,31 @@ func union(a, b []call.ID) ([]call.ID, bool) {
 	return out, false
 }
 
+// fetch takes from the store what calls did not say in time: their durable state.
+func (a *sessionActor) fetch(e *session.Welcome) error {
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	for _, id := range e.Missing {
+		s, err := a.cfg.Store.Load(ctx, id)
+		if err != nil && !errors.Is(err, call.ErrNotFound) {
+			return err
+		}
+		e.Synced = append(e.Synced, word(&s, id, a.question(e.Login, id), a.host.Now()))
+	}
+	return nil
+}
+
 // welcome answers a login: as many snapshots as fit into a frame, then the invitations that ring, then what came meanwhile.
 func (a *sessionActor) welcome(e session.Welcome) {
+	if err := a.fetch(&e); err != nil {
+		a.turnAway(e.Login, err)
+		return
+	}
 	result := &wire.LoginResult{
 		SessionId: sessionID(e.Login.Conn), ServerTimeMs: a.host.Now().UnixMilli(), Node: a.cfg.Node,
 		HeartbeatIntervalMs: uint32(a.cfg.HeartbeatInterval.Milliseconds()),
 		HeartbeatTimeoutMs:  uint32(a.cfg.Sessions.HeartbeatTimeout.Milliseconds()),
-		SyncTruncated:       e.Cut,
+		SyncTruncated:       e.Login.Cut,
 	}
 	size := 0
 	for _, s := range e.Synced {

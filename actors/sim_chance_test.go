@@ -184,7 +184,7 @@ func (d *simDevice) act() {
 		})
 		return
 	}
-	w.after(w.between(200*time.Millisecond, 5*time.Second), d.act)
+	w.after(w.between(200*time.Millisecond, 3*time.Second), d.act)
 	c := d.conn
 	switch {
 	case c == nil:
@@ -200,12 +200,13 @@ func (d *simDevice) act() {
 	case w.chance(3):
 		w.note("%s/%s: falls silent", d.user, d.id)
 		d.silent = true
+		w.after(simGrace, func() { c.broke(0xff) }) // QUIC's idle time-out, on both sides
 	case w.chance(3):
 		d.requests++
 		c.send(&wire.ClientFrame{RequestId: d.requests, Body: &wire.ClientFrame_Logout{Logout: &wire.Logout{}}})
 	case w.chance(8) && len(d.commands) > 0:
 		d.insist(d.commands[w.rng.IntN(len(d.commands))])
-	case len(w.store.order) < 12 && w.chance(35):
+	case len(w.store.order) < 25 && w.chance(35):
 		d.invite()
 	case len(d.order) > 0:
 		d.operate(d.order[w.rng.IntN(len(d.order))])

@@ -102,7 +102,7 @@ func (c *simConn) broke(code uint64) {
 		w.check.here[c.d.user] = w.now
 		switch wire.CloseCode(code) {
 		case wire.CloseKickedOut, wire.CloseLoggedOut:
-			c.d.away = true
+			c.d.away = w.faults
 		}
 		w.after(w.between(10*time.Millisecond, 3*time.Second), c.d.connect)
 	}
@@ -198,6 +198,7 @@ func (d *simDevice) response(c *simConn, r *wire.Response) {
 	w.check.responded(d, r)
 	if l := r.GetLogin(); l != nil {
 		c.loggedIn = true
+		w.note("%s/%s: logged in, cut %t, sync %v", d.user, d.id, l.GetSyncTruncated(), l.GetSync())
 		d.synced(l.GetSync())
 		d.retry()
 		return
@@ -313,7 +314,11 @@ func (d *simDevice) event(c *simConn, e *wire.Event) {
 		k.live, k.rings = true, true
 		k.until = w.now.Add(time.Duration(b.CallInvitationReceived.GetRemainingMs()) * time.Millisecond)
 		c.send(&wire.ClientFrame{Body: &wire.ClientFrame_InvitationReceipt{InvitationReceipt: &wire.InvitationReceipt{CallId: uint64(id)}}})
-		w.after(k.until.Sub(w.now), func() { k.rings = k.rings && w.now.Before(k.until) })
+		w.after(k.until.Sub(w.now), func() {
+			if k.rings && !w.now.Before(k.until) { // no word from the server: over all the same (SPEC 9.4)
+				k.rings, k.live = false, false
+			}
+		})
 		d.decide(id)
 	case *wire.Event_CallUserStateChanged:
 		d.changed(k, e, b.CallUserStateChanged)

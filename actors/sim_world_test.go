@@ -37,6 +37,9 @@ type world struct {
 
 var simStart = time.UnixMilli(1_700_000_000_000)
 
+// maxSteps is far more than a world needs.
+const maxSteps = 100_000
+
 // event is something that happens at an instant. Events of one instant happen in the order in which they were made.
 type event struct {
 	at     time.Time
@@ -91,7 +94,9 @@ func (w *world) run(until time.Time) {
 		if e.at.After(w.now) {
 			w.now = e.at
 		}
-		w.steps++
+		if w.steps++; w.steps > maxSteps {
+			w.fail("the world does not come to rest: %d steps", w.steps)
+		}
 		e.do()
 	}
 	if w.failed == "" && w.now.Before(until) {
@@ -353,6 +358,7 @@ func (p simPeers) send(to string, msg any, lossy bool, deliver func()) {
 		case 1:
 			w.at(at.Add(w.between(0, time.Second)), p.n, deliver)
 		case 2:
+			w.note("  late")
 			w.at(at.Add(w.between(0, 3*time.Second)), p.n, deliver) // may be overtaken
 			return
 		case 3:

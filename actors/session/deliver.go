@@ -25,7 +25,7 @@ func (t *turn) tell(m Tell) {
 			frames, answers = join2(frames, m.Answer), 1
 		}
 		if len(frames) > 0 {
-			t.deliver(d, m.Call, Deliver{Conn: d.conn, Frames: frames, Answers: answers})
+			t.deliver(d, m, Deliver{Conn: d.conn, Frames: frames, Answers: answers})
 		}
 	}
 	if m.Seq > 0 {
@@ -56,15 +56,16 @@ func join2(a, b []byte) []byte {
 	return append(slices.Clip(a), b...)
 }
 
-// deliver hands frames over, or holds them behind an unanswered login. What the login's snapshot of that call will say
-// anyway is dropped.
-func (t *turn) deliver(d *device, id call.ID, out Deliver) {
+// deliver hands frames over, or holds them behind an unanswered login. What the call's word for the login will say anyway
+// is dropped.
+func (t *turn) deliver(d *device, m Tell, out Deliver) {
 	j := d.joining
 	if j == nil {
 		t.do(out)
 		return
 	}
-	if slices.Contains(j.await, id) {
+	if i := j.awaits(m.Call); i >= 0 {
+		j.await[i].seq = max(j.await[i].seq, m.Seq)
 		return
 	}
 	if j.size += len(out.Frames); j.size > maxHeld {

@@ -14,15 +14,11 @@ type (
 		Versions []uint64  // of Known: the versions it has
 		Cut      bool      // there were more calls than MaxCalls
 	}
-	// Register is a device that is logged in already, told to a session that does not know it.
-	Register struct {
-		Device call.DeviceID
-		Conn   Conn
-	}
 	// Synced is one call's word for a login.
 	Synced struct {
 		Call     call.ID
 		Conn     Conn
+		Seq      uint64 // of the state it speaks of
 		Snapshot []byte // empty: nothing to tell this device
 		Ring     []byte // the frame that makes a pending invitation ring; empty when it is not pending
 	}
@@ -79,10 +75,10 @@ type (
 	}
 	// Welcome answers a login: the snapshots, then the rings that were not named, then what came in meanwhile.
 	Welcome struct {
-		Login  Login
-		Synced []Synced
-		Held   []Deliver
-		Cut    bool // not every call has said its word
+		Login   Login
+		Synced  []Synced
+		Missing []call.ID // these calls have not said their word in time
+		Held    []Deliver
 	}
 	// Bye answers a logout and closes the connection.
 	Bye struct {
@@ -99,7 +95,7 @@ type (
 		Conn   Conn
 		Silent bool
 	}
-	// Recall asks a gateway to register its device again.
+	// Recall tells a connection that its session does not know it: the device must log in again to be in step.
 	Recall struct{ Conn Conn }
 	// Ask asks a call for its word on a login.
 	Ask struct {

@@ -25,6 +25,7 @@ const (
 	maxWatchers = 256              // calls that may watch one user
 	maxHeld     = 64 << 10         // bytes held for a device whose login is not answered yet
 	syncWait    = 2 * time.Second  // how long a login waits for the calls it asked
+	askAgain    = 500 * time.Millisecond
 	watchLease  = 25 * time.Second // a watcher that has not renewed for this long has lost interest
 	sayAgain    = time.Second      // an unheard word of presence is repeated
 )
@@ -48,11 +49,18 @@ type device struct {
 // join is a login that waits for the calls it asked.
 type join struct {
 	login  Login
-	await  []call.ID
+	await  []awaited
 	synced []Synced
 	held   []Deliver
-	size   int // bytes in held
-	until  call.Millis
+	size   int         // bytes in held
+	again  call.Millis // when to ask again those that have not answered
+	until  call.Millis // when to go on without them
+}
+
+// awaited is a call that has not said its word for a login.
+type awaited struct {
+	call call.ID
+	seq  uint64 // it has told the session of this change meanwhile: an older word comes too late
 }
 
 // watcher is a call that wants to know whether the user is there.
@@ -127,7 +135,7 @@ func (s *State) Deadline() time.Time {
 		d := &s.devices[i]
 		soonest(d.seen + s.timeout())
 		if d.joining != nil {
-			soonest(d.joining.until)
+			soonest(d.joining.again)
 		}
 	}
 	for i := range s.watchers {

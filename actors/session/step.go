@@ -32,8 +32,6 @@ func (t *turn) hear(msg any) {
 	switch m := msg.(type) {
 	case Login:
 		t.login(m)
-	case Register:
-		t.take(m.Device, m.Conn)
 	case Synced:
 		t.synced(m)
 	case Broken:
@@ -70,11 +68,19 @@ func (t *turn) login(m Login) {
 		t.fresh = 0
 	}
 	d := t.take(m.Device, m.Conn)
-	d.joining = &join{login: m, await: slices.Clone(m.Calls), until: t.now + millis(syncWait)}
+	d.joining = &join{login: m, until: t.now + millis(syncWait)}
 	for _, id := range m.Calls {
-		t.do(Ask{Call: id, Login: m})
+		d.joining.await = append(d.joining.await, awaited{call: id})
 	}
-	t.welcome(d, false)
+	t.ask(d.joining)
+	t.welcome(d)
+}
+
+func (t *turn) ask(j *join) {
+	j.again = min(j.until, t.now+millis(askAgain))
+	for _, w := range j.await {
+		t.do(Ask{Call: w.call, Login: j.login})
+	}
 }
 
 // take gives a device its connection: an older one of the same device is kicked out, and one device too many kicks out
@@ -134,30 +140,42 @@ func (t *turn) synced(m Synced) {
 		return
 	}
 	j := d.joining
-	i := slices.Index(j.await, m.Call)
-	if i < 0 {
+	i := j.awaits(m.Call)
+	if i < 0 || m.Seq < j.await[i].seq {
 		return
 	}
 	j.await = slices.Delete(j.await, i, i+1)
 	j.synced = append(j.synced, m)
-	t.welcome(d, false)
+	t.welcome(d)
 }
 
 // welcome answers a login once every call has said its word, or when it must wait no longer.
-func (t *turn) welcome(d *device, late bool) {
+func (t *turn) welcome(d *device) {
 	j := d.joining
-	if len(j.await) > 0 && !late {
+	if len(j.await) > 0 && t.now < j.until {
 		return
 	}
 	d.joining = nil
-	t.do(Welcome{Login: j.login, Synced: j.synced, Held: j.held, Cut: late || j.login.Cut})
+	out := Welcome{Login: j.login, Synced: j.synced, Held: j.held}
+	for _, w := range j.await {
+		out.Missing = append(out.Missing, w.call)
+	}
+	t.do(out)
+}
+
+func (j *join) awaits(id call.ID) int {
+	return slices.IndexFunc(j.await, func(w awaited) bool { return w.call == id })
 }
 
 // expire applies what has fallen due: logins that waited long enough, silent devices, watchers without interest.
 func (t *turn) expire() {
 	for i := range t.devices {
-		if d := &t.devices[i]; d.joining != nil && d.joining.until <= t.now {
-			t.welcome(d, true)
+		d := &t.devices[i]
+		if d.joining != nil && d.joining.again <= t.now && t.now < d.joining.until {
+			t.ask(d.joining)
+		}
+		if d.joining != nil {
+			t.welcome(d)
 		}
 	}
 	t.devices = slices.DeleteFunc(t.devices, func(d device) bool {

@@ -14,7 +14,7 @@ import (
 
 // checks says what a value of a key may be, seen alone; what must hold between keys is in Config.check.
 var checks = map[string]func(any) error{
-	"node.name":                      text(0, 63),
+	"node.name":                      textBytes(0, 63),
 	"log.level":                      oneOf("debug", "info", "warn", "error"),
 	"log.format":                     oneOf("text", "json"),
 	"transport.listen":               address,
@@ -23,8 +23,8 @@ var checks = map[string]func(any) error{
 	"transport.write_timeout":        between(100*time.Millisecond, time.Minute),
 	"admin.listen":                   optional(address),
 	"auth.mode":                      oneOf("none", "jwt", "token04"),
-	"auth.jwt.hs256_secret":          optional(text(32, 4096)),
-	"auth.token04.secret":            optional(text(32, 32)),
+	"auth.jwt.hs256_secret":          optional(textBytes(32, 4096)),
+	"auth.token04.secret":            optional(textBytes(32, 32)),
 	"users.registration":             oneOf("open", "strict"),
 	"heartbeat.interval":             between(100*time.Millisecond, 10*time.Minute),
 	"heartbeat.timeout":              between(300*time.Millisecond, time.Hour),
@@ -35,8 +35,8 @@ var checks = map[string]func(any) error{
 	"call.retention":                 between(time.Minute, 87_600*time.Hour),
 	"call.join_policy":               oneOf("anyone", "invited"),
 	"persistence.engine":             engine,
-	"persistence.dir":                text(1, 4096),
-	"persistence.dsn":                text(0, 4096),
+	"persistence.dir":                textBytes(1, 4096),
+	"persistence.dsn":                textBytes(0, 4096),
 	"persistence.min_free_mib":       count(1, 1<<20),
 	"limits.connections":             count(1, 10_000_000),
 	"limits.connections_per_address": count(1, 10_000_000),
@@ -168,8 +168,8 @@ func count(least, most int) func(any) error {
 	}
 }
 
-// text bounds the length in bytes. The value is not repeated: it may be a secret.
-func text(least, most int) func(any) error {
+// textBytes bounds the length in bytes. The value is not repeated: it may be a secret.
+func textBytes(least, most int) func(any) error {
 	return func(v any) error {
 		n := len(v.(string))
 		switch {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -45,6 +46,7 @@ func phoneCommand() *cobra.Command {
 			"code is 1 if a command failed.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
+			quietUDP()
 			o.insecureSet = command.Flags().Changed("insecure")
 			ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -64,6 +66,15 @@ func phoneCommand() *cobra.Command {
 		panic(err) // the flag above is gone
 	}
 	return command
+}
+
+// quietUDP keeps quic-go from warning about the size of socket buffers: a phone gets by with small ones, and the warning
+// would go across the screen. A value that is set already stays.
+func quietUDP() {
+	const name = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
+	if os.Getenv(name) == "" {
+		_ = os.Setenv(name, "true") // the name is good, so it cannot fail
+	}
 }
 
 // config is what the SDK needs to know.
@@ -121,6 +132,11 @@ func runPhone(ctx context.Context, o phoneOptions, screen *screen, input io.Read
 	p := &phone{client: c, user: o.user, device: o.device, screen: screen, script: !screen.interactive()}
 	if !p.script {
 		screen.line(plain, "You are %s on device %s. Type invite bob to ring bob, help for more.", o.user, o.device)
+	}
+	for _, call := range c.Calls() {
+		if !p.ringing(call) {
+			p.screen.line(bold, "%v is still going on  %s", p.book.note(call), strings.TrimSpace(p.roster(call)))
+		}
 	}
 	err = p.run(ctx, input)
 	if err == nil && p.script && p.failed > 0 {

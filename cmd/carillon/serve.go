@@ -33,6 +33,7 @@ func serveCommand() *cobra.Command {
 			ctx, stop := untilSignal(command.Context(), command.ErrOrStderr(), os.Exit)
 			defer stop()
 			log := newLogger(cfg.Log, cfg.Node.Name, command.ErrOrStderr())
+			slog.SetDefault(log) // what libraries log comes out alike
 			return serve(ctx, cfg, log, command.OutOrStdout())
 		},
 	}

@@ -19,12 +19,14 @@ type callActor struct {
 	// apply is call.Step; the simulator plants bugs here.
 	apply func(call.State, call.Command, time.Time) (call.State, []call.Event, error)
 
-	state   call.State // as stored, but for what is soft
-	loaded  bool
-	epoch   uint64
-	failed  bool // the last step could not be saved
-	phase   Phase
-	touched time.Time // last message that was not the passing of time
+	state  call.State // as stored, but for what is soft
+	loaded bool
+	epoch  uint64
+	// presumed: the call was taken for new without asking the store.
+	presumed bool
+	failed   bool // the last step could not be saved
+	phase    Phase
+	touched  time.Time // last message that was not the passing of time
 }
 
 func newCall(id call.ID, cfg *Config, h host, p Peers) *callActor {
@@ -33,7 +35,7 @@ func newCall(id call.ID, cfg *Config, h host, p Peers) *callActor {
 
 // Receive handles one message; it may block on the store, and only this call waits.
 func (a *callActor) Receive(msg any) {
-	if !a.loaded && !a.load(msg) {
+	if !a.loaded && !a.presume(msg) && !a.load(msg) {
 		return
 	}
 	now := a.host.Now()
@@ -57,6 +59,17 @@ func (a *callActor) Receive(msg any) {
 	a.settle()
 }
 
+// presume saves an invitation the look at the store that almost always finds nothing: the write, which compares, will tell.
+func (a *callActor) presume(msg any) bool {
+	c, ok := msg.(*command)
+	if !ok || c.Op != call.OpInvite {
+		return false
+	}
+	a.adopt(call.State{})
+	a.presumed = true
+	return true
+}
+
 // load takes the call up from the store. When it cannot be read, a command is answered so, and the rest comes again by
 // itself: whoever is not acknowledged says it once more.
 func (a *callActor) load(msg any) bool {
@@ -75,7 +88,7 @@ func (a *callActor) load(msg any) bool {
 
 // adopt goes on from a stored state; what was acknowledged to an earlier one means nothing now.
 func (a *callActor) adopt(stored call.State) {
-	a.state, a.loaded, a.epoch = stored, true, a.host.Epoch()
+	a.state, a.loaded, a.presumed, a.epoch = stored, true, false, a.host.Epoch()
 }
 
 // reread takes the call from the store, as a new owner does; false when it cannot be read now.
@@ -121,10 +134,18 @@ func (a *callActor) span(c *command, step string) func(call.Code) {
 func (a *callActor) step(op call.Command, c *command, ctx context.Context) call.Code {
 	for range maxConflicts {
 		next, events, err := a.apply(a.state, op, a.host.Now())
+		if a.presumed && err != nil { // what is refused now may have been done before
+			if !a.reload() {
+				return a.fail(c, call.Internal, "the call cannot be read now")
+			}
+			continue
+		}
 		if next.Revision != a.state.Revision {
 			switch saved := a.save(next, ctx); {
 			case errors.Is(saved, call.ErrConflict):
-				a.cfg.Logger.Warn("fenced: another owner has written", "call", a.id, "revision", next.Revision)
+				if !a.presumed {
+					a.cfg.Logger.Warn("fenced: another owner has written", "call", a.id, "revision", next.Revision)
+				}
 				if !a.reload() {
 					return a.fail(c, call.Internal, "the call cannot be read now")
 				}
@@ -137,7 +158,7 @@ func (a *callActor) step(op call.Command, c *command, ctx context.Context) call.
 			}
 		}
 		a.observe(op, &next)
-		a.state = next
+		a.state, a.presumed = next, false
 		var refused *call.Refusal
 		errors.As(err, &refused)
 		return a.finish(events, c, refused)
@@ -249,37 +270,6 @@ func (a *callActor) presence(m presence) {
 	if a.step(call.Command{Op: op, User: m.User}, nil, nil) == call.OK {
 		a.peers.ToSession(m.User, session.Heard{Call: a.id, Offline: !m.Online, Done: !a.state.Watches(m.User)})
 	}
-}
-
-// answerLogin says what a device that logs in must know of this call. The device will believe it, so an owner that may be
-// stale looks first whether another one has written.
-func (a *callActor) answerLogin(m ask, now time.Time) {
-	var stored call.State
-	if !a.reread(&stored) {
-		return // the session asks again
-	}
-	if stored.Revision != a.state.Revision {
-		a.adopt(stored)
-	}
-	if a.step(call.Command{Op: call.OpTick}, nil, nil) == call.OK {
-		a.peers.ToSession(m.User, word(&a.state, a.id, m, now))
-	}
-}
-
-// word is what a device that logs in must know of a call (SPEC 5, sync): its snapshot if it is live for the user, or newer
-// than the device knows, and the ring of a pending invitation that the device did not name.
-func word(s *call.State, id call.ID, m ask, now time.Time) session.Synced {
-	out := session.Synced{Call: id, Conn: m.Conn, Seq: s.Seq}
-	p := s.Find(m.User)
-	if p == nil || (!s.LiveFor(m.User) && (!m.Known || s.Version <= m.Since)) {
-		return out
-	}
-	out.Snapshot = marshal(snapshot(s, m.User, m.Device, now))
-	if p.State.Pending() && s.Open() && !m.Known {
-		ring := s.Ring(p)
-		out.Ring = eventFrame(s, &ring, now)
-	}
-	return out
 }
 
 func (a *callActor) observe(op call.Command, next *call.State) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,7 @@ type Node struct {
 	tracing *Tracing
 	metrics *Metrics
 	failed  chan error // the store or a listener has died
+	closing sync.Once
 }
 
 // OpenNode opens the store, takes up the calls that are open in it, and listens. An error names the key that it is about.
@@ -153,8 +155,15 @@ func (n *Node) Drain(timeout time.Duration) {
 	}
 }
 
-// Close ends the node: connections, then actors, then the store. It may be called on a node that was not wholly opened.
+// Close ends the node: connections, then actors, then the store. It may be called on a node that was not wholly opened;
+// calling it again is harmless.
 func (n *Node) Close() error {
+	var err error
+	n.closing.Do(func() { err = n.close() })
+	return err
+}
+
+func (n *Node) close() error {
 	var errs []error
 	if n.server != nil {
 		errs = append(errs, n.server.Close())

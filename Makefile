@@ -43,7 +43,7 @@ test: c-compiler generated lint ## all that CI runs: generated code, lint, vet, 
 
 .PHONY: sim
 sim: go ## run the simulator over SEEDS seeds (2000)
-	go test ./actors -run TestSimulator -count=1 -timeout 0 -v -sim.seeds=$(SEEDS)
+	go test ./actors -run 'TestSimulator$$' -count=1 -timeout 0 -v -sim.seeds=$(SEEDS)
 
 .PHONY: bench
 bench: go ## print the benchmarks

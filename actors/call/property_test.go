@@ -49,10 +49,10 @@ func checkPure(t *rapid.T, p *play, before State, c Command, next State, events 
 	other := c
 	other.Command[15] ^= 0xff
 	_, _, _ = Step(p.s, other, p.now) // another future of the same state must not share memory with this one
-	s2, e2, err2 := Step(p.s, c, p.now)
 	if !reflect.DeepEqual(next, kept) {
 		t.Fatalf("a second %s has changed the first one's result", c.Op)
 	}
+	s2, e2, err2 := Step(p.s, c, p.now)
 	if !reflect.DeepEqual(next, s2) || !reflect.DeepEqual(events, e2) || fmt.Sprint(err) != fmt.Sprint(err2) {
 		t.Fatalf("%s twice gives two results", c.Op)
 	}

@@ -47,17 +47,17 @@ var commandOrder = []string{
 
 func commands() map[string]command {
 	return map[string]command{
-		"invite": {"invite bob carol [--advanced] [--timeout 30] [--data text] [--check] [--alone 60]", "ring somebody", (*phone).invite},
+		"invite": {"invite bob [carol] [options]", "ring somebody; an advanced call can grow and be joined", (*phone).invite},
 		"accept": {"accept [#call]", "answer the call that rings", (*phone).accept},
 		"reject": {"reject [#call]", "decline it", (*phone).reject},
 		"cancel": {"cancel [#call] [bob]", "take the invitation back, from all or from some", (*phone).cancel},
-		"add":    {"add [#call] dave [--timeout 30]", "invite more users into an advanced call", (*phone).add},
+		"add":    {"add [#call] dave [options]", "invite more users into an advanced call", (*phone).add},
 		"join":   {"join [#call]", "enter an advanced call, or move it to this device", (*phone).join},
 		"quit":   {"quit [#call]", "leave an advanced call", (*phone).quit},
 		"end":    {"end [#call]", "end an advanced call for all", (*phone).endCall},
 		"calls":  {"calls", "what is going on here", (*phone).calls},
 		"list":   {"list [20]", "your latest calls, from the server", (*phone).list},
-		"wait":   {"wait ring | answer | idle | 3s [5s]", "for scripts: until it rings, somebody answered, nothing is left, or so long", (*phone).wait},
+		"wait":   {"wait ring|answer|idle|3s [5s]", "for scripts: until it rings, somebody answers, nothing is left, or so long", (*phone).wait},
 		"help":   {"help", "this list; #call may be left out: the latest fitting one is meant", (*phone).help},
 		"logout": {"logout", "log out and hang up (also exit, Control-D)", func(*phone, context.Context, request) error { return errLeave }},
 		"exit":   {"exit", "", func(*phone, context.Context, request) error { return errLeave }},
@@ -332,8 +332,10 @@ func parseWait(args []string) (what string, limit time.Duration, err error) {
 func (p *phone) help(context.Context, request) error {
 	all := commands()
 	for _, name := range commandOrder {
-		p.screen.line(plain, "%-34s %s", all[name].usage, all[name].help)
+		p.screen.line(plain, "%-30s %s", all[name].usage, all[name].help)
 	}
+	p.screen.line(plain, "options of invite: --advanced, --timeout 30, --check (tell when nobody is reached), --alone 60 (end it when left alone)")
+	p.screen.line(plain, "option of all: --data \"text for the others\"")
 	return nil
 }
 

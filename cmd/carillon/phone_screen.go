@@ -65,6 +65,9 @@ func newScreen(user string) (*screen, io.Reader) {
 func (s *screen) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.term != nil {
+		_, _ = io.WriteString(s.out, "\r\x1b[K") // the prompt
+	}
 	s.restore()
 	s.term = nil
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/term"
+
 	"carillon/transport/client"
 )
 
@@ -261,5 +263,44 @@ func TestScreenIsNotSteeredFromOutside(t *testing.T) {
 	s.line(red, "%s", "x\x1b[2Jy\nz\u202e")
 	if got, want := out.String(), "\x1b[2m00:00:00\x1b[0m  \x1b[31mx?[2Jy?z?\x1b[0m\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
+	}
+}
+
+// TestScreenRingsInThePrompt: the banner is part of the prompt, drawn anew when it changes, and what was typed stays.
+func TestScreenRingsInThePrompt(t *testing.T) {
+	out := &transcript{}
+	typed, keyboard := io.Pipe()
+	s := &screen{out: out, now: time.Now, color: true, restore: func() {}, prompt: "bob> "}
+	s.term = term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{typed, out}, s.prompt)
+	lines := make(chan string, 1)
+	go func() {
+		line, err := s.reader()
+		lines <- line
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := io.WriteString(keyboard, "acc"); err != nil {
+		t.Fatal(err)
+	}
+	s.status(alarm, "((( alice rings )))  30 s", "bob> ", true)
+	wantInOrder(t, "the screen", out.String(), "bob> ", "\a", "\x1b["+string(alarm)+"m((( alice rings )))  30 s\x1b[0m bob> ")
+	before := len(out.String())
+	s.status(alarm, "((( alice rings )))  30 s", "bob> ", false)
+	if len(out.String()) != before {
+		t.Error("a banner that has not changed is drawn again")
+	}
+	if _, err := io.WriteString(keyboard, "ept\r"); err != nil {
+		t.Fatal(err)
+	}
+	if line := <-lines; line != "accept" {
+		t.Errorf("typed %q", line)
+	}
+	s.close()
+	if s.interactive() {
+		t.Error("a closed screen takes input")
 	}
 }

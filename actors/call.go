@@ -241,7 +241,7 @@ func (a *callActor) tells(events []call.Event, c *command, refused *call.Refusal
 			continue
 		}
 		t := of(e.To)
-		if t.Seq == 0 {
+		if t.Seq == 0 || e.From < t.From {
 			t.From = e.From
 		}
 		t.Seq = max(t.Seq, e.Seq)

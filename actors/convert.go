@@ -58,6 +58,9 @@ func fill(u *wire.CallUser, p *call.Participant) {
 
 // eventFrame is the frame of one event, as all devices of its audience get it.
 func eventFrame(s *call.State, e *call.Event, now time.Time) []byte {
+	if e.Then != nil {
+		s = e.Then
+	}
 	out := &wire.Event{
 		CallId: uint64(s.ID), Version: e.Version, Reason: wire.Reason(e.Reason),
 		ActingUser: string(e.By), ActingDevice: string(e.ByDev), TimeMs: int64(e.At),

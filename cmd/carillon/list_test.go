@@ -82,7 +82,7 @@ func TestListPerViewer(t *testing.T) {
 			t.Parallel()
 			k := newCast(t, newNode(t, tune))
 			a, b, c, d, e, f := k.join("a", "a1"), k.join("b", "b1"), k.join("c", "c1"), k.join("d", "d1"), k.join("e", "e1"), k.join("f", "f1")
-			id := a.must(&wire.CallInvite{Invitees: k.names("b", "c", "d", "e", "f"), Mode: advanced, TimeoutS: 1}).GetCall().GetCallId()
+			id := a.must(&wire.CallInvite{Invitees: k.names("b", "c", "d", "e", "f"), Mode: advanced, TimeoutS: 4}).GetCall().GetCallId()
 			b.must(&wire.CallReject{CallId: id})
 			a.must(&wire.CallCancel{CallId: id, Invitees: k.names("c")})
 			d.must(&wire.CallAccept{CallId: id})
@@ -91,7 +91,7 @@ func TestListPerViewer(t *testing.T) {
 			for f.next().GetEvent().GetCallInvitationTimeout() == nil {
 				continue
 			}
-			want := `advanced a v7 1s "" [a ACCEPTED, b REJECTED rejected, c BE_CANCELLED cancelled, d QUIT, e ACCEPTED, f TIMEOUT no_answer] started/`
+			want := `advanced a v7 4s "" [a ACCEPTED, b REJECTED rejected, c BE_CANCELLED cancelled, d QUIT, e ACCEPTED, f TIMEOUT no_answer] started/`
 			for viewer, rest := range map[*rawClient]string{
 				a: "started main", b: "ended inviter a", c: "ended inviter a", d: "ended inviter a", e: "started inviter a main", f: "ended inviter a",
 			} {

@@ -13,7 +13,7 @@ func durable(t *testing.T, tune func(*Config)) Config {
 	t.Helper()
 	return loopbackConfig(t, func(cfg *Config) {
 		pebble(cfg)
-		cfg.Heartbeat.Interval, cfg.Heartbeat.Timeout = 300*time.Millisecond, 3*time.Second
+		cfg.Heartbeat.Interval, cfg.Heartbeat.Timeout = 300*time.Millisecond, 4*time.Second
 		if tune != nil {
 			tune(cfg)
 		}
@@ -47,16 +47,16 @@ func TestRingsThroughARestart(t *testing.T) {
 	n := openTestNode(t, durable(t, nil))
 	k := newCast(t, n)
 	a, b := k.join("a", "a1"), k.join("b", "b1")
-	r := a.must(&wire.CallInvite{Invitees: k.names("b"), TimeoutS: 4})
+	r := a.must(&wire.CallInvite{Invitees: k.names("b"), TimeoutS: 6})
 	id := r.GetCall().GetCallId()
-	b.expect(`Received v1 by a/a1: common a v1 4s "" [a ACCEPTED, b INVITING] started/started inviter a ringing`)
+	b.expect(`Received v1 by a/a1: common a v1 6s "" [a ACCEPTED, b INVITING] started/started inviter a ringing`)
 	restart(t, n)
 	if code := b.ends(); code != wire.CloseGoingAway {
 		t.Errorf("closed with %d, want %d", code, wire.CloseGoingAway)
 	}
 	a, b = k.join("a", "a1", knows(id, 1)), k.join("b", "b1", knows(id, 1))
 	for c, want := range map[*rawClient]string{a: "main", b: "inviter a ringing"} {
-		if got := c.synced()[id]; got != `common a v1 4s "" [a ACCEPTED, b INVITING] started/started `+want {
+		if got := c.synced()[id]; got != `common a v1 6s "" [a ACCEPTED, b INVITING] started/started `+want {
 			t.Errorf("%s is synced %s", c.user, got)
 		}
 	}
@@ -66,8 +66,8 @@ func TestRingsThroughARestart(t *testing.T) {
 	if got, want := a.print(f), `USC v2 by server no_answer: [b TIMEOUT no_answer] ended`; got != want {
 		t.Errorf("a heard %s, want %s", got, want)
 	}
-	if at := f.GetEvent().GetTimeMs() - r.GetCall().GetCreateTimeMs(); at != 4000 {
-		t.Errorf("timed out at %d ms, want 4000", at)
+	if at := f.GetEvent().GetTimeMs() - r.GetCall().GetCreateTimeMs(); at != 6000 {
+		t.Errorf("timed out at %d ms, want 6000", at)
 	}
 	b.expect(`Timeout v2 by server no_answer: common`)
 }
@@ -114,7 +114,7 @@ func TestCallerStaysAwayAfterARestart(t *testing.T) {
 		t.Errorf("b heard\n\t%s of call %d\nwant\n\t%s of call %d", got, f.GetEvent().GetCallId(), want, lost)
 	}
 	if waited := f.GetEvent().GetTimeMs() - b.login.GetServerTimeMs(); waited < 1000 {
-		t.Errorf("the absent caller had %d ms of grace, of 3000", waited)
+		t.Errorf("the absent caller had %d ms of grace, of 4000", waited)
 	}
 	b.silent(kept)
 	a.silent(kept)

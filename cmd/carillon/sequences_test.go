@@ -21,29 +21,30 @@ type scene struct {
 type row struct {
 	name     string
 	advanced bool // has no meaning in common mode
+	brisk    bool // somebody must go offline: short heartbeats
 	play     func(*testing.T, *Node, wire.CallMode)
 }
 
 var rows = []row{
-	{"01 a invites", false, rowInvite},
-	{"02 the first device acknowledges", false, rowReceipt},
-	{"03 b accepts", false, rowAccept},
-	{"04 b rejects", false, rowReject},
-	{"05 b does not answer", false, rowTimeout},
-	{"05 nobody answers", false, rowTimeoutOfAll},
-	{"06 a cancels everything", false, rowCancelAll},
-	{"07 a cancels b", false, rowCancelOne},
-	{"08 a logs out", false, rowCallerLogsOut},
-	{"08 a goes silent", false, rowCallerSilent},
-	{"08 a goes, another device stays", false, rowCallerOnAnotherDevice},
-	{"09 a goes after an accept", false, rowCallerGoesAfterAccept},
-	{"10 b comes late", false, rowLateInvitee},
-	{"11 b invites d", true, rowCallingInvite},
-	{"12 b changes device", true, rowSwitchDevice},
-	{"13 e joins", true, rowJoin},
-	{"14 b quits", true, rowQuit},
-	{"15 b ends the call", true, rowEnd},
-	{"16 a comes back", false, rowResume},
+	{"01 a invites", false, false, rowInvite},
+	{"02 the first device acknowledges", false, false, rowReceipt},
+	{"03 b accepts", false, false, rowAccept},
+	{"04 b rejects", false, false, rowReject},
+	{"05 b does not answer", false, false, rowTimeout},
+	{"05 nobody answers", false, false, rowTimeoutOfAll},
+	{"06 a cancels everything", false, false, rowCancelAll},
+	{"07 a cancels b", false, false, rowCancelOne},
+	{"08 a logs out", false, false, rowCallerLogsOut},
+	{"08 a goes silent", false, true, rowCallerSilent},
+	{"08 a goes, another device stays", false, false, rowCallerOnAnotherDevice},
+	{"09 a goes after an accept", false, true, rowCallerGoesAfterAccept},
+	{"10 b comes late", false, false, rowLateInvitee},
+	{"11 b invites d", true, false, rowCallingInvite},
+	{"12 b changes device", true, false, rowSwitchDevice},
+	{"13 e joins", true, false, rowJoin},
+	{"14 b quits", true, false, rowQuit},
+	{"15 b ends the call", true, false, rowEnd},
+	{"16 a comes back", false, false, rowResume},
 }
 
 func TestSequences(t *testing.T) {
@@ -51,15 +52,22 @@ func TestSequences(t *testing.T) {
 	for engine, tune := range map[string]func(*Config){"memory": func(*Config) {}, "pebble": pebble} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			n := newNode(t, func(cfg *Config) {
+			calm := newNode(t, func(cfg *Config) {
 				tune(cfg)
-				cfg.Heartbeat.Interval, cfg.Heartbeat.Timeout = 300*time.Millisecond, 1500*time.Millisecond
 				cfg.Call.NotReceivedAfter = 300 * time.Millisecond
 			})
+			brisk := newNode(t, func(cfg *Config) {
+				tune(cfg)
+				cfg.Heartbeat.Interval, cfg.Heartbeat.Timeout = 300*time.Millisecond, 3*time.Second
+			})
 			for _, r := range rows {
-				for _, mode := range []wire.CallMode{wire.CallMode_CALL_MODE_COMMON, wire.CallMode_CALL_MODE_ADVANCED} {
-					if r.advanced && mode != wire.CallMode_CALL_MODE_ADVANCED {
+				for _, mode := range []wire.CallMode{common, advanced} {
+					if r.advanced && mode != advanced {
 						continue
+					}
+					n := calm
+					if r.brisk {
+						n = brisk
 					}
 					t.Run(r.name+" "+printMode(mode), func(t *testing.T) {
 						t.Parallel()
@@ -78,9 +86,9 @@ func newScene(t *testing.T, n *Node, mode wire.CallMode, timeout uint32) *scene 
 		a1: k.join("a", "a1"), a2: k.join("a", "a2"), b1: k.join("b", "b1"), b2: k.join("b", "b2"), c: k.join("c", "c1"),
 	}
 	s.id = s.a1.must(&wire.CallInvite{Invitees: k.names("b", "c"), TimeoutS: timeout, Mode: mode, ExtendedData: "hi"}).GetCall().GetCallId()
-	for _, c := range []*rawClient{s.a1, s.a2, s.b1, s.b2, s.c} {
-		c.skip(s.id)
-	}
+	snapshot := fmt.Sprintf(`%s a v1 %ds "hi" [a ACCEPTED "hi", b INVITING, c INVITING] started/started`, s.mode, timeout)
+	all(`Created v1 by a/a1: `+snapshot, s.a2)
+	all(`Received v1 by a/a1: `+snapshot+` inviter a ringing`, s.b1, s.b2, s.c)
 	return s
 }
 
@@ -187,7 +195,7 @@ func rowReject(t *testing.T, n *Node, mode wire.CallMode) {
 }
 
 func rowTimeout(t *testing.T, n *Node, mode wire.CallMode) {
-	s := newScene(t, n, mode, 2)
+	s := newScene(t, n, mode, 3)
 	s.c.must(&wire.CallAccept{CallId: s.id})
 	for _, c := range []*rawClient{s.a1, s.b1, s.b2} {
 		c.expect(`USC v2 by c/c1: [c ACCEPTED] started`)

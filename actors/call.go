@@ -41,14 +41,14 @@ func (a *callActor) Receive(msg any) {
 	now := a.host.Now()
 	switch m := msg.(type) {
 	case wake:
-		a.step(call.Command{Op: call.OpTick}, nil, nil)
+		a.own(call.Command{Op: call.OpTick})
 		a.settle()
 		return
 	case *command:
 		a.command(m)
 	case told:
 		if m.Epoch == a.epoch {
-			a.step(call.Command{Op: call.OpTold, User: m.User, From: m.From, Seq: m.Seq}, nil, nil)
+			a.own(call.Command{Op: call.OpTold, User: m.User, From: m.From, Seq: m.Seq})
 		}
 	case presence:
 		a.presence(m)
@@ -110,7 +110,7 @@ func (a *callActor) command(c *command) {
 	if c.Invite != nil {
 		c.Invite.ID = a.id
 	}
-	code := a.step(c.Command, c, c.ctx)
+	code := a.step(c.ctx, c.Command, c)
 	end(code)
 	if c.Op == call.OpReceipt {
 		return
@@ -122,7 +122,10 @@ func (a *callActor) command(c *command) {
 }
 
 func (a *callActor) span(c *command, step string) func(call.Code) {
-	if a.cfg.Tracer == nil || c.ctx == nil {
+	if c.ctx == nil {
+		c.ctx = context.Background()
+	}
+	if a.cfg.Tracer == nil {
 		return func(call.Code) {}
 	}
 	ctx, end := a.cfg.Tracer.Start(c.ctx, step, a.id, c.User)
@@ -130,8 +133,11 @@ func (a *callActor) span(c *command, step string) func(call.Code) {
 	return end
 }
 
+// own applies what nobody asked for and nobody is answered.
+func (a *callActor) own(op call.Command) call.Code { return a.step(context.Background(), op, nil) }
+
 // step applies a command, saves, and only then tells and answers. c is the command's envelope, nil for the owner's own.
-func (a *callActor) step(op call.Command, c *command, ctx context.Context) call.Code {
+func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.Code {
 	for range maxConflicts {
 		next, events, err := a.apply(a.state, op, a.host.Now())
 		if a.presumed && err != nil { // what is refused now may have been done before
@@ -141,7 +147,7 @@ func (a *callActor) step(op call.Command, c *command, ctx context.Context) call.
 			continue
 		}
 		if next.Revision != a.state.Revision {
-			switch saved := a.save(next, ctx); {
+			switch saved := a.save(ctx, next); {
 			case errors.Is(saved, call.ErrConflict):
 				if !a.presumed {
 					a.cfg.Logger.Warn("fenced: another owner has written", "call", a.id, "revision", next.Revision)
@@ -166,10 +172,7 @@ func (a *callActor) step(op call.Command, c *command, ctx context.Context) call.
 	return a.fail(c, call.Internal, "the call is written by too many owners")
 }
 
-func (a *callActor) save(next call.State, ctx context.Context) error {
-	if ctx == nil {
-		ctx = context.Background()
-	}
+func (a *callActor) save(ctx context.Context, next call.State) error {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 	err := a.cfg.Store.Save(ctx, []call.Transition{{Prev: a.state, Next: next}})[0]
@@ -267,7 +270,7 @@ func (a *callActor) presence(m presence) {
 	if m.Online {
 		op = call.OpOnline
 	}
-	if a.step(call.Command{Op: op, User: m.User}, nil, nil) == call.OK {
+	if a.own(call.Command{Op: op, User: m.User}) == call.OK {
 		a.peers.ToSession(m.User, session.Heard{Call: a.id, Offline: !m.Online, Done: !a.state.Watches(m.User)})
 	}
 }

@@ -109,7 +109,8 @@ func (l *Limits) invite(c call.Command, m *wire.CallInvite, fallback time.Durati
 	if m.GetTimeoutS() > 0 {
 		c.Timeout = time.Duration(m.GetTimeoutS()) * time.Second
 	}
-	return c, 0, l.invitation(&c, m.GetInvitees(), m.GetTimeoutS(), m.GetPush())
+	r := l.invitation(&c, m.GetInvitees(), m.GetTimeoutS(), m.GetPush())
+	return c, 0, r
 }
 
 func (l *Limits) add(c *call.Command, m *wire.CallingInvite) *call.Refusal {

@@ -122,7 +122,7 @@ func (c *checker) deadlines(t call.Transition, asked time.Time) {
 }
 
 // told sees each event as a device gets it: nothing is told before it is durable, and only to whom it concerns.
-func (c *checker) told(d *simDevice, conn *simConn, e *wire.Event) {
+func (c *checker) told(d *simDevice, e *wire.Event) {
 	w := c.w
 	id := call.ID(e.GetCallId())
 	if durable := w.store.calls[id].Version; e.GetVersion() > durable {

@@ -58,7 +58,6 @@ type simConn struct {
 	hello    uint64 // request ID of the login
 	upTo     time.Time
 	downTo   time.Time
-	seen     map[call.ID]uint64 // highest version heard on this connection
 }
 
 // ID, Send, Close and LoggedIn make it the Device of a gateway.
@@ -138,7 +137,7 @@ func (d *simDevice) connect() {
 		return
 	}
 	w.serial++
-	c := &simConn{d: d, number: w.serial, node: w.node, seen: map[call.ID]uint64{}}
+	c := &simConn{d: d, number: w.serial, node: w.node}
 	c.gateway = w.node.open(c)
 	d.conn, d.silent = c, false
 	d.requests++
@@ -299,7 +298,7 @@ func (d *simDevice) event(c *simConn, e *wire.Event) {
 		return
 	}
 	id := call.ID(e.GetCallId())
-	w.check.told(d, c, e)
+	w.check.told(d, e)
 	k := d.know(id)
 	if e.GetVersion() < k.version {
 		w.note("%s/%s: drops version %d of call %s, has %d", d.user, d.id, e.GetVersion(), id, k.version)

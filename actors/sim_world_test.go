@@ -134,7 +134,6 @@ type simNode struct {
 	started     time.Time
 	pausedUntil time.Time
 	cfg         Config
-	load        load
 	calls       map[call.ID][]*simActor // more than one: a stale second activation is about
 	sessions    map[call.UserID]*simActor
 	gateways    map[uint64]*Gateway

@@ -17,7 +17,7 @@ func (a *callActor) answerLogin(m ask, now time.Time) {
 	if stored.Revision != a.state.Revision {
 		a.adopt(stored)
 	}
-	if a.step(call.Command{Op: call.OpTick}, nil, nil) == call.OK {
+	if a.own(call.Command{Op: call.OpTick}) == call.OK {
 		a.peers.ToSession(m.User, word(&a.state, a.id, m, now))
 	}
 }

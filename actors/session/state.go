@@ -21,10 +21,10 @@ type Rules struct {
 
 // Limits of one session's memory and patience.
 const (
-	MaxCalls    = 256              // calls asked for one login's sync
-	maxWatchers = 256              // calls that may watch one user
-	maxHeld     = 64 << 10         // bytes held for a device whose login is not answered yet
-	syncWait    = 2 * time.Second  // how long a login waits for the calls it asked
+	MaxCalls    = 256             // calls asked for one login's sync
+	maxWatchers = 256             // calls that may watch one user
+	maxHeld     = 64 << 10        // bytes held for a device whose login is not answered yet
+	syncWait    = 2 * time.Second // how long a login waits for the calls it asked
 	askAgain    = 500 * time.Millisecond
 	watchLease  = 25 * time.Second // a watcher that has not renewed for this long has lost interest
 	sayAgain    = time.Second      // an unheard word of presence is repeated

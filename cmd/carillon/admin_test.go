@@ -149,13 +149,13 @@ func TestMetricsShowWhatHappened(t *testing.T) {
 		Connections: func() int { return 7 },
 		Devices:     func() int { return 5 },
 		OpenCalls:   func() map[string]int { return map[string]int{"ringing": 2, "answered": 1} },
+		Closed:      func() map[string]int { return map[string]int{"5": 1} },
 		Queues:      map[string]func() int{"store": func() int { return 3 }},
 	})
 	m.Operation("callInvite", call.OK, time.Millisecond)
 	m.Operation("callInvite", call.NoUser, time.Millisecond)
 	m.Rang(20 * time.Millisecond)
 	m.Committed(4, 300*time.Microsecond)
-	m.ConnectionClosed(5)
 	m.Decided("kicked_out")
 	_, body := fetch(t, admin(t, AdminConfig{}, reg, func() error { return nil })+"/metrics")
 	for _, line := range []string{

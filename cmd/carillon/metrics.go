@@ -21,7 +21,6 @@ type Metrics struct {
 	ring       prometheus.Histogram
 	commit     prometheus.Histogram
 	group      prometheus.Histogram
-	closed     *prometheus.CounterVec
 	events     *prometheus.CounterVec
 	registry   prometheus.Registerer
 }
@@ -32,6 +31,7 @@ type Readings struct {
 	Connections func() int            // open now, logged in or not
 	Devices     func() int            // online now
 	OpenCalls   func() map[string]int // by state, such as ringing and answered; the same few keys every time
+	Closed      func() map[string]int // connections closed since the start, by close code
 	Queues      map[string]func() int // entries waiting, by the queue's name
 }
 
@@ -57,14 +57,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		group: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "carillon_commit_group_size", Help: "Transitions in one durable write.", Buckets: prometheus.ExponentialBuckets(1, 2, 12),
 		}),
-		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "carillon_connections_closed_total", Help: "Connections closed by the server, by close code.",
-		}, []string{"code"}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carillon_decisions_total", Help: "Rare decisions: ended, fenced, dropped, kicked out and the like.",
 		}, []string{"decision"}),
 	}
-	reg.MustRegister(m.operations, m.refusals, m.latency, m.ring, m.commit, m.group, m.closed, m.events,
+	reg.MustRegister(m.operations, m.refusals, m.latency, m.ring, m.commit, m.group, m.events,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("carillon_goroutines", "Goroutines.", runtime.NumGoroutine), buildInfo())
 	return m
@@ -82,15 +79,21 @@ func (m *Metrics) Read(r Readings) {
 		m.registry.MustRegister(gauge("carillon_devices", "Devices online.", r.Devices))
 	}
 	if r.OpenCalls != nil {
-		m.registry.MustRegister(&labelledGauge{
+		m.registry.MustRegister(&labelled{
 			desc: prometheus.NewDesc("carillon_open_calls", "Calls that have not ended, by state.", []string{"state"}, nil),
-			read: r.OpenCalls,
+			kind: prometheus.GaugeValue, read: r.OpenCalls,
+		})
+	}
+	if r.Closed != nil {
+		m.registry.MustRegister(&labelled{
+			desc: prometheus.NewDesc("carillon_connections_closed_total", "Connections closed, by close code.", []string{"code"}, nil),
+			kind: prometheus.CounterValue, read: r.Closed,
 		})
 	}
 	if len(r.Queues) > 0 {
-		m.registry.MustRegister(&labelledGauge{
+		m.registry.MustRegister(&labelled{
 			desc: prometheus.NewDesc("carillon_queue_length", "Entries waiting, by queue.", []string{"queue"}, nil),
-			read: func() map[string]int { return lengths(r.Queues) },
+			kind: prometheus.GaugeValue, read: func() map[string]int { return lengths(r.Queues) },
 		})
 	}
 }
@@ -111,11 +114,6 @@ func (m *Metrics) Rang(took time.Duration) { m.ring.Observe(took.Seconds()) }
 func (m *Metrics) Committed(group int, took time.Duration) {
 	m.commit.Observe(took.Seconds())
 	m.group.Observe(float64(group))
-}
-
-// ConnectionClosed counts a connection that the server closed; code is one of client.proto's.
-func (m *Metrics) ConnectionClosed(code uint64) {
-	m.closed.WithLabelValues(strconv.FormatUint(code, 10)).Inc()
 }
 
 // Decided counts a rare decision under its name, one of a fixed few.
@@ -140,16 +138,17 @@ func lengths(queues map[string]func() int) map[string]int {
 	return n
 }
 
-// labelledGauge is a gauge with one label whose values come all at once from a function.
-type labelledGauge struct {
+// labelled is a metric with one label whose values come all at once from a function.
+type labelled struct {
 	desc *prometheus.Desc
+	kind prometheus.ValueType
 	read func() map[string]int
 }
 
-func (g *labelledGauge) Describe(out chan<- *prometheus.Desc) { out <- g.desc }
+func (g *labelled) Describe(out chan<- *prometheus.Desc) { out <- g.desc }
 
-func (g *labelledGauge) Collect(out chan<- prometheus.Metric) {
+func (g *labelled) Collect(out chan<- prometheus.Metric) {
 	for label, n := range g.read() {
-		out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(n), label)
+		out <- prometheus.MustNewConstMetric(g.desc, g.kind, float64(n), label)
 	}
 }

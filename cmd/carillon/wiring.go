@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -166,11 +167,20 @@ func (n *Node) readings(p *phases) Readings {
 			open["resting"] = n.system.Stats().Resting
 			return open
 		},
+		Closed: n.closed,
 		Queues: map[string]func() int{
 			"commit":   n.store.Queued,
 			"requests": func() int { return n.system.Stats().InFlight },
 		},
 	}
+}
+
+func (n *Node) closed() map[string]int {
+	out := map[string]int{}
+	for code := range n.server.Stats().Closed {
+		out[strconv.Itoa(code)] = int(n.server.Stats().Closed[code].Load())
+	}
+	return out
 }
 
 // device makes a connection what a gateway needs.

@@ -90,7 +90,7 @@ func (a *sessionActor) perform(e session.Effect) {
 	case session.Hang:
 		c := closing{uint64(wire.CloseSlowConsumer), "too much to send before the login was answered"}
 		if e.Silent {
-			c = closing{uint64(wire.CloseProtocol), "no frame for " + a.cfg.Sessions.HeartbeatTimeout.String()}
+			c.Reason = "no frame for " + a.cfg.Sessions.HeartbeatTimeout.String()
 		}
 		a.peers.ToGateway(e.Conn, output{Close: &c})
 	case session.Recall:

@@ -33,7 +33,8 @@ type System struct {
 // NewSystem makes the actors of one node; nothing runs by itself until Start.
 func NewSystem(cfg Config) *System {
 	s := &System{cfg: cfg, gateways: map[uint64]*Gateway{}}
-	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return cfg.Logger }))
+	warnings := slog.New(warner{cfg.Logger.Handler()}) // what protoactor does otherwise is nobody's business
+	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return warnings }))
 	seed := maphash.MakeSeed()
 	s.calls = newTable(func(id call.ID) uint64 { return uint64(id) }, cfg.Now)
 	s.calls.spawn = func(a *activation[call.ID]) {
@@ -44,6 +45,14 @@ func NewSystem(cfg Config) *System {
 		spawn(s, a, "session", func(h host) receiver { return newSession(a.key, &s.cfg, h, s) })
 	}
 	return s
+}
+
+// warner passes on warnings and errors.
+type warner struct{ slog.Handler }
+
+// Enabled is slog.Handler's.
+func (w warner) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
 }
 
 // recoverRate is how many open calls a second are woken after a start.

@@ -187,7 +187,7 @@ func (c *Conn) readFailed(err error, src *source) {
 	case errors.Is(err, os.ErrDeadlineExceeded) && !src.loginBy.IsZero() && src.set.Equal(src.loginBy):
 		c.Close(wire.CloseProtocol, c.noLogin())
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.Close(wire.CloseProtocol, fmt.Sprintf("half a frame for %v", c.cfg.Limits.FrameTimeout))
+		c.Close(wire.CloseSlowConsumer, fmt.Sprintf("half a frame for %v", c.cfg.Limits.FrameTimeout))
 	case errors.As(err, &reset):
 		c.peerEnded = true
 		c.Close(wire.CloseLoggedOut, "client has reset the stream")

@@ -213,6 +213,7 @@ func (t *table) change(e CallUserStateChanged) {
 		k = t.raise(e.CallID)
 	}
 	k.Version, k.State = e.Version, Started
+	k.Users = slices.Clone(k.Users) // events that the app has hold the old ones
 	for _, u := range e.Users {
 		j := slices.IndexFunc(k.Users, func(old CallUser) bool { return old.UserID == u.UserID })
 		if j < 0 {

@@ -142,6 +142,7 @@ func (g *game) settle(t *testing.T) {
 func (g *game) check(t *testing.T) {
 	t.Helper()
 	calls := map[uint64]*wire.CallSnapshot{}
+	applied := map[uint64]uint64{} // operations on each call that were answered with success
 	deeds, retried := 0, 0
 	for i, p := range g.players {
 		for _, f := range p.faults {
@@ -158,6 +159,9 @@ func (g *game) check(t *testing.T) {
 				made++
 			}
 			checkDeed(t, p, d, g.lists[i])
+			if d.answer.GetCode() == 0 {
+				applied[d.answer.GetCall().GetCallId()]++
+			}
 		}
 		own := 0
 		for _, s := range g.lists[i] {
@@ -171,6 +175,7 @@ func (g *game) check(t *testing.T) {
 	}
 	for _, s := range calls {
 		checkCall(t, s, g)
+		checkVersion(t, s, applied[s.GetCallId()])
 	}
 	t.Logf("%d calls, %d operations, %d of them answered after a retry", len(calls), deeds, retried)
 	if len(calls) < crashPlayers || retried == 0 {
@@ -213,6 +218,21 @@ func checkCall(t *testing.T, s *wire.CallSnapshot, g *game) {
 	}
 	if took := s.GetEndTimeMs() - s.GetCreateTimeMs(); s.GetEndReason() == wire.Reason_REASON_NO_ANSWER && took != int64(s.GetTimeoutS())*1000 {
 		t.Errorf("call %d rang %d ms of %d s", s.GetCallId(), took, s.GetTimeoutS())
+	}
+}
+
+// checkVersion: a call's version counts its durable changes, so it tells whether something was applied twice or not at
+// all. All invitees of a call have one deadline here, so all time-outs are one change.
+func checkVersion(t *testing.T, s *wire.CallSnapshot, applied uint64) {
+	want := applied
+	if slices.ContainsFunc(s.GetUsers(), func(u *wire.CallUser) bool { return u.GetState() == wire.UserState_USER_STATE_TIMEOUT }) {
+		want++
+	}
+	if s.GetEndReason() == wire.Reason_REASON_CALLER_OFFLINE {
+		want++
+	}
+	if s.GetVersion() != want {
+		t.Errorf("call %d has version %d after %d changes: %v", s.GetCallId(), s.GetVersion(), want, s)
 	}
 }
 

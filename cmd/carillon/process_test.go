@@ -96,7 +96,7 @@ func (p program) start(t testing.TB, dir, listen string, settings ...string) *se
 	}
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Kill()
-		s.wait()
+		_ = s.wait() // killed, or gone before
 	})
 	lines := bufio.NewScanner(stdout)
 	for s.addr == "" {

@@ -25,10 +25,10 @@ const (
 // refusal is one row: who asks what at which moment, and what he gets.
 type refusal struct {
 	moment moment
-	who   string
-	ask   func(*scene) proto.Message
-	code  uint32
-	users string // error_users
+	who    string
+	ask    func(*scene) proto.Message
+	code   uint32
+	users  string // error_users
 }
 
 const (

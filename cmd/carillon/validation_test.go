@@ -21,7 +21,7 @@ type edge struct {
 	field       string
 	within, out func(*scene) proto.Message
 	who         string
-	moment       moment
+	moment      moment
 }
 
 // longest makes an edge of a text: op puts it into its message.

@@ -22,7 +22,7 @@ func FuzzStep(f *testing.F) {
 			p.option(script[0])
 			script = script[1:]
 		}
-		p.step(p.command(OpInvite, "A1", "B", "C"))
+		_, _ = p.step(p.command(OpInvite, "A1", "B", "C"))
 		for ; len(script) >= 3; script = script[3:] {
 			p.interpret(script[0], script[1], script[2])
 			s := &p.s
@@ -66,5 +66,5 @@ func (p *play) interpret(who, op, whom byte) {
 		c.Errors = []UserError{{"~", NoUser}}
 		p.s = p.s.Resume()
 	}
-	p.step(c)
+	_, _ = p.step(c)
 }

@@ -30,7 +30,7 @@ func TestOneInstantIsOneChange(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPlay(Advanced)
 			c.config(p)
-			p.do(OpInvite, "A1", "B", "C")
+			_, _ = p.do(OpInvite, "A1", "B", "C")
 			before := p.s
 			events := p.tick(c.after)
 			if p.s.Version != before.Version+1 || p.s.Seq != before.Seq+1 || p.s.EndReason != c.want {
@@ -50,10 +50,10 @@ func TestOneInstantIsOneChange(t *testing.T) {
 func TestReceiptCheckAtTheInstantOfATimeOut(t *testing.T) {
 	p := newPlay(Advanced)
 	p.config.CheckReceived = true
-	p.do(OpInvite, "A1", "B")
+	_, _ = p.do(OpInvite, "A1", "B")
 	p.tick(0)
 	p.now = p.now.Add(85 * time.Second)
-	p.do(OpReceipt, "B1")
+	_, _ = p.do(OpReceipt, "B1")
 	p.tick(0)
 	p.do(OpAdd, "A1", "C")
 	events := p.tick(5 * time.Second)

@@ -14,7 +14,7 @@ func TestCallerHearsTheEndThoughHisCreationIsUnacknowledged(t *testing.T) {
 			p.acknowledge([]Event{e})
 		}
 	}
-	p.step(p.command(OpReject, "B1")) // lost on its way to A
+	_, _ = p.step(p.command(OpReject, "B1")) // lost on its way to A
 	p.now = p.now.Add(retryAfter)
 	again, _ := p.step(Command{Op: OpTick})
 	got := heard(again, "A1", EventUserState)

@@ -43,7 +43,7 @@ func owners(op Op) func(*play, DeviceID) ([]Event, error) {
 
 // until ticks once at the next instant at which f changes the call, however late.
 func until(f func(*State, *Participant) Millis) func(*play, DeviceID) ([]Event, error) {
-	return func(p *play, d DeviceID) ([]Event, error) {
+	return func(p *play, _ DeviceID) ([]Event, error) {
 		var at Millis
 		for i := range p.s.Users {
 			at = earlier(at, f(&p.s, &p.s.Users[i]))

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -47,8 +48,8 @@ func TestTimesOfAParticipant(t *testing.T) {
 func TestARefusedInvitationNamesEveryInvitee(t *testing.T) {
 	p := newPlay(Common)
 	_, err := p.step(p.command(OpInvite, "A1", "A"))
-	r, ok := err.(*Refusal)
-	if !ok || r.Code != BadParameter || len(r.Errors) != 1 || r.Errors[0] != (UserError{"A", BadParameter}) {
+	var r *Refusal
+	if !errors.As(err, &r) || r.Code != BadParameter || len(r.Errors) != 1 || r.Errors[0] != (UserError{"A", BadParameter}) {
 		t.Errorf("inviting oneself: %v", err)
 	}
 	c := p.command(OpInvite, "A1", "B", "C", "D", "E", "F", "G", "H", "I")

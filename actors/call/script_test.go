@@ -98,17 +98,17 @@ func (s *stage) run(words []string) string {
 		return ""
 	case "offline":
 		s.disconnect(func(d DeviceID) bool { return string(owner(d)) == rest[0] })
-		s.apply(Command{Op: OpOffline, User: UserID(rest[0])})
+		_ = s.apply(Command{Op: OpOffline, User: UserID(rest[0])})
 	case "wait":
 		s.wait(duration(rest[0]))
 	case "late":
 		s.now = s.now.Add(duration(rest[0]))
-		s.apply(Command{Op: OpTick})
+		_ = s.apply(Command{Op: OpTick})
 	case "sleep":
 		s.now = s.now.Add(duration(rest[0]))
 		return ""
 	case "stop":
-		s.apply(Command{Op: OpStop})
+		_ = s.apply(Command{Op: OpStop})
 	case "lose", "heal":
 		s.lost = verb == "lose"
 		return ""

@@ -115,6 +115,9 @@ func (d *demo) second(ctx context.Context, s demoStage) error {
 		func() error { return d.unplug(ctx, s.alice, 0) },
 		title(fmt.Sprintf("8. After %v without a sign of her the server takes the invitation back: nothing rings without an end.", demoTimeout)),
 		hears(s.phone, "stops ringing (caller_offline)"), hears(s.tablet, "stops ringing (caller_offline)"),
+		title("9. Alice has her network back, and learns that her call is over."),
+		func() error { d.plugIn(s.alice); return nil },
+		hears(s.alice, "alice cancelled", "bob be_cancelled"),
 	}.play()
 }
 

@@ -164,6 +164,9 @@ func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.
 			}
 		}
 		a.observe(op, &next)
+		if a.state.Open() && !next.Open() {
+			a.cfg.Logger.Debug("ended", "call", a.id, "reason", next.EndReason, "version", next.Version)
+		}
 		a.state, a.presumed = next, false
 		var refused *call.Refusal
 		errors.As(err, &refused)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,8 +19,9 @@ import (
 
 const crashPlayers = 50
 
-// killedUnderLoad kills the server at random moments while fifty players play, starts it again where it was, and then
-// holds every acknowledged answer against what the server knows. CARILLON_CRASH_ROUNDS says how often (3).
+// killedUnderLoad kills the server at random moments while fifty players play, now and then lets it stop properly, starts
+// it again where it was, and then holds every acknowledged answer against what the server knows. CARILLON_CRASH_ROUNDS
+// says how often (3).
 func killedUnderLoad(t *testing.T, p program) {
 	rounds := 3
 	if s := os.Getenv("CARILLON_CRASH_ROUNDS"); s != "" {
@@ -32,6 +34,7 @@ func killedUnderLoad(t *testing.T, p program) {
 	dir := t.TempDir()
 	settings := []string{
 		"HEARTBEAT_INTERVAL=500ms", "HEARTBEAT_TIMEOUT=10s", "LIMITS_REQUESTS_PER_SECOND=1000", "LIMITS_REQUESTS_BURST=1000",
+		"DRAIN_TIMEOUT=200ms",
 	}
 	s := p.start(t, dir, "127.0.0.1:0", settings...)
 	seed := rand.Uint64()
@@ -40,12 +43,17 @@ func killedUnderLoad(t *testing.T, p program) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	g.begin(ctx)
-	for range rounds {
+	for round := range rounds {
 		time.Sleep(time.Duration(300+g.chance.IntN(1200)) * time.Millisecond)
-		if err := s.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
+		if round%3 == 1 {
+			s.signal(syscall.SIGTERM)
+			if err := s.wait(); err != nil {
+				t.Errorf("after SIGTERM under load: %v\n%s", err, &s.stderr)
+			}
+		} else {
+			s.signal(syscall.SIGKILL)
+			_ = s.wait() // killed
 		}
-		_ = s.wait() // killed
 		s = p.start(t, dir, s.addr, settings...)
 	}
 	time.Sleep(500 * time.Millisecond)

@@ -37,7 +37,7 @@ func openStore(cfg Config, log *slog.Logger, m *Metrics, fatal func(error)) (sto
 	}
 	p, err := persistence.Open(c)
 	if err != nil {
-		return nil, fmt.Errorf("persistence.dir: %w", err)
+		return nil, err
 	}
 	return p, nil
 }

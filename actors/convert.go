@@ -119,10 +119,11 @@ func responseFrame(r *wire.Response) []byte {
 	return frame(&wire.ServerFrame{Body: &wire.ServerFrame_Response{Response: r}})
 }
 
-// refusal is the answer to a request that never reached a call.
+// refusal is the answer to a request that never reached a call. Who comes after the told milliseconds must not be early.
 func refusal(request uint64, r *call.Refusal, retryAfter time.Duration) []byte {
+	wait := (retryAfter + time.Millisecond - 1).Milliseconds()
 	return responseFrame(&wire.Response{
-		RequestId: request, Code: uint32(r.Code), Message: r.Message, RetryAfterMs: uint32(retryAfter.Milliseconds()),
+		RequestId: request, Code: uint32(r.Code), Message: r.Message, RetryAfterMs: uint32(wait),
 		ErrorUsers: userErrors(r.Errors),
 	})
 }

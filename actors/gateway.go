@@ -81,12 +81,12 @@ func (s *System) forget(conn uint64) {
 // Login hands a device whose token has been accepted to its session.
 func (g *Gateway) Login(f *wire.ClientFrame) {
 	l := f.GetLogin()
-	r := loginRefusal(f.GetRequestId(), l)
+	r, hint := loginRefusal(f.GetRequestId(), l), time.Duration(0)
 	if r == nil && !g.load.take() {
-		r = &call.Refusal{Code: call.TooFrequent, Message: "the server is overloaded"}
+		r, hint = &call.Refusal{Code: call.TooFrequent, Message: "the server is overloaded"}, time.Second
 	}
 	if r != nil {
-		g.out.Send(refusal(f.GetRequestId(), r, time.Second))
+		g.out.Send(refusal(f.GetRequestId(), r, hint))
 		g.out.Close(uint64(wire.CloseLoginRefused), r.Message)
 		return
 	}
@@ -161,7 +161,9 @@ func (g *Gateway) request(f *wire.ClientFrame) {
 	case hint > 0:
 		r = &call.Refusal{Code: call.TooFrequent, Message: "requests: too many from this device"}
 	default:
-		r, hint = g.admit(end), time.Second
+		if r = g.registered(msg); r == nil {
+			r, hint = g.admit(end), time.Second
+		}
 	}
 	if r != nil {
 		if end != nil {
@@ -221,19 +223,16 @@ func (g *Gateway) parse(f *wire.ClientFrame) (any, *call.Refusal) {
 		c.Invite.Rules = g.cfg.Calls
 		id = g.cfg.callID(g.user, c.Command, 0)
 	}
-	if c.Op == call.OpInvite || c.Op == call.OpAdd {
-		if r := g.registered(&c); r != nil {
-			return nil, r
-		}
-	}
 	return &envelope{to: id, command: command{
 		Command: c, Conn: g.conn, Request: f.GetRequestId(), At: g.cfg.Now(),
 	}}, nil
 }
 
-// registered turns away invitees that do not exist, where registration is strict (SPEC 5).
-func (g *Gateway) registered(c *call.Command) *call.Refusal {
-	if g.cfg.Users == nil || len(c.Users) == 0 {
+// registered turns away invitees that do not exist, where registration is strict (SPEC 5). It reads the store, so the rate
+// has been checked before.
+func (g *Gateway) registered(msg any) *call.Refusal {
+	c, ok := msg.(*envelope)
+	if !ok || g.cfg.Users == nil || len(c.Users) == 0 || (c.Op != call.OpInvite && c.Op != call.OpAdd) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)

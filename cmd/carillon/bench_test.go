@@ -90,7 +90,7 @@ func startPinned(b *testing.B) *benchServer {
 		args = append([]string{taskset, "-c", "0"}, args...)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append([]string{"CARILLON_ADMIN_LISTEN="}, os.Environ()...) // the admin listener can be had, for profiles
+	cmd.Env = append([]string{"CARILLON_ADMIN_LISTEN=127.0.0.1:0"}, os.Environ()...) // the admin listener can be had, for profiles
 	cmd.Env = append(cmd.Env, "GOMAXPROCS=1", "CARILLON_LIMITS_REQUESTS_PER_SECOND=1000", "CARILLON_LIMITS_REQUESTS_BURST=1000")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -27,6 +27,11 @@ const keepCap = 16
 
 func (m *mailbox) PostUserMessage(msg any) {
 	m.mu.Lock()
+	if len(m.user) == cap(m.user) && m.head > len(m.user)/2 { // reuse what is handled: a busy queue may never run dry
+		left := copy(m.user, m.user[m.head:])
+		clear(m.user[left:])
+		m.user, m.head = m.user[:left], 0
+	}
 	m.user = append(m.user, msg)
 	m.kick()
 }

@@ -53,7 +53,7 @@ func (a *callActor) Receive(msg any) {
 	case presence:
 		a.presence(m)
 	case ask:
-		a.answerLogin(m, now)
+		a.answerLogin(m)
 	}
 	a.touched = now
 	a.settle()

@@ -129,6 +129,7 @@ func (a *sessionActor) attach(m *attach) {
 		login.Known, login.Versions = append(login.Known, k.Call), append(login.Versions, k.Version)
 	}
 	login.Calls, login.Cut = union(login.Known, pending)
+	login.Cut = login.Cut || len(pending) >= session.MaxCalls // the store may know of more
 	a.cfg.Watch.operation("login", call.OK, a.host.Now().Sub(m.At))
 	a.step(login)
 }
@@ -187,11 +188,12 @@ func (a *sessionActor) welcome(e session.Welcome) {
 		SyncTruncated:       e.Login.Cut,
 	}
 	size := 0
+	var rings []byte
 	for _, s := range e.Synced {
 		if len(s.Snapshot) == 0 {
 			continue
 		}
-		if size += len(s.Snapshot); size > maxPageBytes {
+		if size += len(s.Snapshot) + len(s.Ring); size > maxPageBytes { // what rings counts too: all of it is queued at once
 			result.SyncTruncated = true
 			break
 		}
@@ -199,11 +201,10 @@ func (a *sessionActor) welcome(e session.Welcome) {
 		if err := proto.Unmarshal(s.Snapshot, snap); err == nil {
 			result.Sync = append(result.Sync, snap)
 		}
+		rings = append(rings, s.Ring...)
 	}
 	answer := responseFrame(&wire.Response{RequestId: e.Login.Request, Result: &wire.Response_Login{Login: result}})
-	for _, s := range e.Synced {
-		answer = append(answer, s.Ring...)
-	}
+	answer = append(answer, rings...)
 	answers := 1
 	for _, held := range e.Held {
 		answer = append(answer, held.Frames...)

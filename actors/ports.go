@@ -16,8 +16,8 @@ type Store interface {
 	Save(ctx context.Context, batch []call.Transition) []error
 	// Load gives a call, open or closed; call.ErrNotFound, call.ErrNewer.
 	Load(ctx context.Context, id call.ID) (call.State, error)
-	// OpenCalls visits every call that is not closed, with its deadline.
-	OpenCalls(ctx context.Context, visit func(id call.ID, deadline time.Time) error) error
+	// OpenCalls visits every call of these shards (nil: of all) that is not closed, with its deadline.
+	OpenCalls(ctx context.Context, shards []uint16, visit func(id call.ID, deadline time.Time) error) error
 	// UserCalls gives the user's calls, newest creation first, after the given one (0: from the newest), and where to go
 	// on (0: finished).
 	UserCalls(ctx context.Context, user call.UserID, after call.ID, limit int) ([]call.State, call.ID, error)

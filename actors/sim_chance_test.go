@@ -77,7 +77,7 @@ func (w *world) start() {
 	if w.bug != nil && w.bug.amnesia {
 		return
 	}
-	_ = w.store.OpenCalls(context.Background(), func(id call.ID, deadline time.Time) error {
+	_ = w.store.OpenCalls(context.Background(), nil, func(id call.ID, deadline time.Time) error {
 		w.at(later(deadline, w.now), n, func() { n.toCall(id, wake{}) })
 		if deadline.After(w.now) {
 			w.at(w.now, n, func() { n.toCall(id, wake{}) })

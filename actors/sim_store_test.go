@@ -98,10 +98,10 @@ func (s *simStore) Load(_ context.Context, id call.ID) (call.State, error) {
 	return state.Resume(), nil
 }
 
-func (s *simStore) OpenCalls(_ context.Context, visit func(call.ID, time.Time) error) error {
+func (s *simStore) OpenCalls(_ context.Context, shards []uint16, visit func(call.ID, time.Time) error) error {
 	for _, id := range s.order {
 		state := s.calls[id]
-		if !state.Closed {
+		if !state.Closed && (shards == nil || slices.Contains(shards, id.Shard())) {
 			if err := visit(id, state.Deadline()); err != nil {
 				return err
 			}

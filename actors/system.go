@@ -63,7 +63,7 @@ const recoverRate = 50_000
 func (s *System) Start(ctx context.Context) error {
 	now := s.cfg.Now()
 	n := 0
-	err := s.cfg.Store.OpenCalls(ctx, func(id call.ID, deadline time.Time) error {
+	err := s.cfg.Store.OpenCalls(ctx, nil, func(id call.ID, deadline time.Time) error {
 		at := now.Add(time.Duration(n) * time.Second / recoverRate)
 		if !deadline.IsZero() && deadline.Before(at) {
 			at = deadline

@@ -168,7 +168,7 @@ func TestReadsWaitForTheDisk(t *testing.T) {
 		"UserCalls":  func(p *Pebble) error { _, _, err := p.UserCalls(context.Background(), "bob", 0, 5); return err },
 		"PendingFor": func(p *Pebble) error { _, err := p.PendingFor(context.Background(), "bob"); return err },
 		"OpenCalls": func(p *Pebble) error {
-			return p.OpenCalls(context.Background(), func(id call.ID, _ time.Time) error {
+			return p.OpenCalls(context.Background(), nil, func(id call.ID, _ time.Time) error {
 				t.Errorf("visits call %s", id)
 				return nil
 			})

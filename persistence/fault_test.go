@@ -187,7 +187,7 @@ func TestDamagedRecord(t *testing.T) {
 			}
 			_, loadErr := p.Load(t.Context(), 77)
 			_, _, listErr := p.UserCalls(t.Context(), "bob", 0, 5)
-			scanErr := p.OpenCalls(t.Context(), func(call.ID, time.Time) error { return nil })
+			scanErr := p.OpenCalls(t.Context(), nil, func(call.ID, time.Time) error { return nil })
 			for what, err := range map[string]error{"Load": loadErr, "UserCalls": listErr, "OpenCalls": scanErr} {
 				if !errors.Is(err, damage.want) || !strings.Contains(err.Error(), "call 77") {
 					t.Errorf("%s: %v", what, err)

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 type store interface {
 	Save(ctx context.Context, batch []call.Transition) []error
 	Load(ctx context.Context, id call.ID) (call.State, error)
-	OpenCalls(ctx context.Context, visit func(id call.ID, deadline time.Time) error) error
+	OpenCalls(ctx context.Context, shards []uint16, visit func(id call.ID, deadline time.Time) error) error
 	UserCalls(ctx context.Context, user call.UserID, after call.ID, limit int) ([]call.State, call.ID, error)
 	PendingFor(ctx context.Context, user call.UserID) ([]call.ID, error)
 
@@ -118,7 +118,7 @@ func load(t testing.TB, s store, id call.ID) call.State {
 func openCalls(t testing.TB, s store) map[call.ID]time.Time {
 	t.Helper()
 	seen := make(map[call.ID]time.Time)
-	err := s.OpenCalls(context.Background(), func(id call.ID, deadline time.Time) error {
+	err := s.OpenCalls(context.Background(), nil, func(id call.ID, deadline time.Time) error {
 		seen[id] = deadline
 		return nil
 	})

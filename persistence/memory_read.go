@@ -30,8 +30,8 @@ func (m *Memory) load(id call.ID) (call.State, error) {
 }
 
 // OpenCalls is Pebble.OpenCalls.
-func (m *Memory) OpenCalls(ctx context.Context, visit func(id call.ID, deadline time.Time) error) error {
-	page, err := m.openCalls(ctx)
+func (m *Memory) OpenCalls(ctx context.Context, shards []uint16, visit func(id call.ID, deadline time.Time) error) error {
+	page, err := m.openCalls(ctx, spansOf(shards))
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (m *Memory) OpenCalls(ctx context.Context, visit func(id call.ID, deadline 
 	return nil
 }
 
-func (m *Memory) openCalls(ctx context.Context) ([]due, error) {
+func (m *Memory) openCalls(ctx context.Context, spans []span) ([]due, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.enter(ctx); err != nil {
@@ -51,6 +51,9 @@ func (m *Memory) openCalls(ctx context.Context) ([]due, error) {
 	}
 	page := make([]due, 0, len(m.open))
 	for id, k := range m.open {
+		if !slices.ContainsFunc(spans, func(s span) bool { return s.first <= id && id <= s.last }) {
+			continue
+		}
 		s, err := decode(id, k.record)
 		if err != nil {
 			return nil, err

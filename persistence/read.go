@@ -96,15 +96,15 @@ type due struct {
 	deadline time.Time
 }
 
-// OpenCalls visits every call whose record isn't Closed, in order of ID, with the instant at which it next does something by
-// itself (zero: never). An error of visit ends the walk and is returned. Calls that are created meanwhile may be missed.
-// No iterator is open during a visit.
-func (p *Pebble) OpenCalls(ctx context.Context, visit func(id call.ID, deadline time.Time) error) error {
-	lower := []byte{keyOpen}
-	for {
+// OpenCalls visits every call of these shards (nil: of all) whose record isn't Closed, in order of ID, with the instant at
+// which it next does something by itself (zero: never). An error of visit ends the walk and is returned. Calls that are
+// created meanwhile may be missed. No iterator is open during a visit.
+func (p *Pebble) OpenCalls(ctx context.Context, shards []uint16, visit func(id call.ID, deadline time.Time) error) error {
+	spans := spansOf(shards)
+	for len(spans) > 0 {
 		var page []due
 		err := p.reading(ctx, 0, func() (err error) {
-			page, err = p.openPage(ctx, lower)
+			page, err = p.openPage(ctx, spans[0])
 			return err
 		})
 		if err != nil {
@@ -115,17 +115,20 @@ func (p *Pebble) OpenCalls(ctx context.Context, visit func(id call.ID, deadline 
 				return err
 			}
 		}
-		if len(page) < scanChunk {
-			return nil
+		if len(page) == scanChunk {
+			spans = behindID(spans, page[len(page)-1].id)
+		} else {
+			spans = spans[1:]
 		}
-		lower = append(recordKey(nil, among, page[len(page)-1].id), 0)
 	}
+	return nil
 }
 
 // openPage decodes whole records: the deadline is a function of the State as it is loaded (which differs from the one that
 // was saved in its soft fields) and of the code that runs now, so a stored one could be wrong.
-func (p *Pebble) openPage(ctx context.Context, lower []byte) (page []due, err error) {
-	err = p.scan(lower, []byte{keyOpen + 1}, func(key, value []byte) (bool, error) {
+func (p *Pebble) openPage(ctx context.Context, s span) (page []due, err error) {
+	upper := append(recordKey(nil, among, s.last), 0)
+	err = p.scan(recordKey(nil, among, s.first), upper, func(key, value []byte) (bool, error) {
 		s, err := p.alarm.read(idOf(key), value)
 		if err != nil {
 			return false, err

@@ -131,7 +131,7 @@ func TestOpenCalls(t *testing.T) {
 
 		stop := errors.New("enough")
 		visits := 0
-		err := s.OpenCalls(context.Background(), func(call.ID, time.Time) error {
+		err := s.OpenCalls(context.Background(), nil, func(call.ID, time.Time) error {
 			if visits++; visits == 2 {
 				return stop
 			}
@@ -142,7 +142,7 @@ func TestOpenCalls(t *testing.T) {
 		}
 		// A visit may use the store.
 		seen := 0
-		err = s.OpenCalls(context.Background(), func(id call.ID, _ time.Time) error {
+		err = s.OpenCalls(context.Background(), nil, func(id call.ID, _ time.Time) error {
 			seen++
 			save(t, s, with(load(t, s, id), closed))
 			return nil
@@ -151,6 +151,46 @@ func TestOpenCalls(t *testing.T) {
 			t.Fatalf("%d of %d visited: %v", seen, len(want), err)
 		}
 		same(t, "all closed", openCalls(t, s), map[call.ID]time.Time{})
+	})
+}
+
+// TestOpenCallsOfShards: those of the shards asked for, each once, whatever the order of asking.
+func TestOpenCallsOfShards(t *testing.T) {
+	onBoth(t, func(t *testing.T, s store, _ *clock) {
+		var batch []call.Transition
+		for _, shard := range []call.ID{0, 1, 2, 7, 8, 4095} {
+			for _, low := range []call.ID{1, 5, 1<<52 - 1} {
+				batch = append(batch, create(ringing(shard<<52|low, 1, "ann", "bob")))
+			}
+		}
+		gone := ringing(7<<52|9, 1, "ann", "bob")
+		save(t, s, append(batch, create(gone), with(gone, closed))...)
+		for _, step := range []struct {
+			shards []uint16
+			want   []call.ID
+		}{
+			{nil, []call.ID{0, 1, 2, 7, 8, 4095}},
+			{[]uint16{}, nil},
+			{[]uint16{3}, nil},
+			{[]uint16{8, 0, 8, 7}, []call.ID{0, 7, 8}},
+			{[]uint16{4095, 4096, 9, 1}, []call.ID{1, 4095}},
+		} {
+			var want, got []call.ID
+			for _, shard := range step.want {
+				want = append(want, shard<<52|1, shard<<52|5, shard<<52|(1<<52-1))
+			}
+			err := s.OpenCalls(context.Background(), step.shards, func(id call.ID, deadline time.Time) error {
+				if deadline.IsZero() {
+					t.Errorf("call %s has no deadline", id)
+				}
+				got = append(got, id)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, fmt.Sprint("shards ", step.shards), got, want)
+		}
 	})
 }
 

@@ -145,7 +145,7 @@ func TestClosed(t *testing.T) {
 			for what, err := range map[string]error{
 				"Save": s.Save(ctx, []call.Transition{create(ringing(8, 0, "ann"))})[0], "Load": loadErr, "UserCalls": listErr,
 				"PendingFor": pendingErr, "Known": knownErr, "Register": s.Register(ctx, "ann"), "Health": s.Health(),
-				"OpenCalls": s.OpenCalls(ctx, func(call.ID, time.Time) error { return nil }),
+				"OpenCalls": s.OpenCalls(ctx, nil, func(call.ID, time.Time) error { return nil }),
 			} {
 				if !errors.Is(err, call.ErrUnavailable) {
 					t.Errorf("%s after Close: %v", what, err)

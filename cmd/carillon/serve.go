@@ -20,7 +20,7 @@ const exitAtOnce = 130
 
 // gcPercent is how much garbage may be on top of what lives: most of that is idle connections, which are many and never
 // become garbage, so a tighter bound saves memory and costs little. The environment's GOGC goes first.
-const gcPercent = 75
+const gcPercent = 60
 
 func serveCommand() *cobra.Command {
 	command := &cobra.Command{

@@ -21,6 +21,7 @@ import (
 type System struct {
 	cfg      Config
 	proto    *actor.ActorSystem
+	workers  *workers
 	calls    *table[call.ID]
 	sessions *table[call.UserID]
 	inFlight atomic.Int64 // requests
@@ -32,7 +33,7 @@ type System struct {
 
 // NewSystem makes the actors of one node; nothing runs by itself until Start.
 func NewSystem(cfg Config) *System {
-	s := &System{cfg: cfg, gateways: map[uint64]*Gateway{}}
+	s := &System{cfg: cfg, workers: newWorkers(), gateways: map[uint64]*Gateway{}}
 	warnings := slog.New(warner{cfg.Logger.Handler()}) // what protoactor does otherwise is nobody's business
 	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return warnings }))
 	seed := maphash.MakeSeed()
@@ -85,6 +86,7 @@ func (s *System) Start(ctx context.Context) error {
 func (s *System) Close() {
 	s.calls.close(s.proto.Root.Stop)
 	s.sessions.close(s.proto.Root.Stop)
+	s.workers.close()
 	s.proto.Shutdown()
 }
 
@@ -169,6 +171,7 @@ func spawn[K comparable](s *System, a *activation[K], kind string, logic func(ho
 		}
 	}
 	props := actor.PropsFromFunc(receive,
-		actor.WithMailbox(func() actor.Mailbox { return a.box }), actor.WithGuardian(stopBroken))
+		actor.WithMailbox(func() actor.Mailbox { return a.box }), actor.WithGuardian(stopBroken),
+		actor.WithDispatcher(s.workers))
 	a.pid = s.proto.Root.Spawn(props)
 }

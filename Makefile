@@ -74,7 +74,7 @@ generated: $(TOOLS)/buf@$(BUF) $(TOOLS)/protoc-gen-go@$(PROTOC_GEN_GO) # transpo
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint@$(GOLANGCI_LINT) $(TOOLS)/buf@$(BUF) ## lint Go and the wire contract
 	buf lint
-	golangci-lint run ./...
+	golangci-lint run --allow-parallel-runners ./...
 
 .PHONY: fmt
 fmt: $(TOOLS)/gofumpt@$(GOFUMPT) ## format the Go files

@@ -42,6 +42,7 @@ func BenchmarkCallSetup(b *testing.B) {
 			load := newLoad(b, server.addr, benchUsers)
 			for b.Loop() {
 				load.offer(rate/2, time.Second) // warm
+				time.Sleep(2 * benchRing)       // for the last of its answers
 				load.reset()
 				before, began := server.cpu(), time.Now()
 				load.offer(rate, 5*time.Second)

@@ -153,6 +153,9 @@ func spawn[K comparable](s *System, a *activation[K], kind string, logic func(ho
 		if s.cfg.Watch.Panic != nil {
 			s.cfg.Watch.Panic(kind)
 		}
+		if c, ok := r.(*callActor); ok {
+			c.enter(PhaseNone)
+		}
 		h.WakeAt(s.cfg.Now().Add(time.Second)) // what the broken one would have done by itself is not forgotten
 	}
 	receive := func(ctx actor.Context) {

@@ -55,12 +55,18 @@ func (t *table[K]) send(key K, msg any) {
 	}
 	a := s.live[key]
 	if a == nil {
-		a = &activation[K]{table: t, key: key, box: &mailbox{}}
-		s.live[key] = a
-		t.gone.Add(1)
-		t.spawn(a)
+		a = t.activate(s, key)
 	}
 	a.box.PostUserMessage(msg)
+}
+
+// activate brings an actor to life; s is locked.
+func (t *table[K]) activate(s *tableShard[K], key K) *activation[K] {
+	a := &activation[K]{table: t, key: key, box: &mailbox{}}
+	s.live[key] = a
+	t.gone.Add(1)
+	t.spawn(a)
+	return a
 }
 
 // retire takes an actor out of the table if nothing waits for it; the caller then stops it.
@@ -75,19 +81,25 @@ func (t *table[K]) retire(a *activation[K]) bool {
 	return true
 }
 
-// stopped notes the end of an activation. What it left in its queue, having broken down, goes to its successor.
+// stopped notes the end of an activation. What it left in its queue, having broken down, goes to its successor, before
+// anything that is sent from now on.
 func (t *table[K]) stopped(a *activation[K]) {
+	defer t.gone.Done()
 	s := t.shard(a.key)
 	s.mu.Lock()
-	if s.live[a.key] == a {
-		delete(s.live, a.key)
+	defer s.mu.Unlock()
+	if s.live[a.key] != a {
+		return
 	}
+	delete(s.live, a.key)
 	left := a.box.rest()
-	s.mu.Unlock()
-	for _, msg := range left {
-		t.send(a.key, msg)
+	if len(left) == 0 || s.closed {
+		return
 	}
-	t.gone.Done()
+	successor := t.activate(s, a.key)
+	for _, msg := range left {
+		successor.box.PostUserMessage(msg)
+	}
 }
 
 func (t *table[K]) count() int {

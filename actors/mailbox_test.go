@@ -224,25 +224,35 @@ func TestBreakDown(t *testing.T) {
 	}
 }
 
-// TestBreakDownAmongSenders: the same while others keep sending; nothing is lost but what broke it.
+// TestBreakDownAmongSenders: the same while others keep sending; nothing is lost but what broke it, and each sender's
+// messages stay in order over the break-downs.
 func TestBreakDownAmongSenders(t *testing.T) {
 	const senders, each = 6, 1000
+	type letter struct{ sender, n int }
+	var last [senders]int
 	var got, broke atomic.Int64
 	w := testTown(t, func(int, host) receiver {
 		return receiverFunc(func(msg any) {
-			if n, ok := msg.(int); ok && n%250 == 249 {
+			m, ok := msg.(letter)
+			if !ok {
+				return // woken
+			}
+			if last[m.sender] != m.n-1 {
+				t.Errorf("%d of sender %d after %d", m.n, m.sender, last[m.sender])
+			}
+			last[m.sender] = m.n
+			if m.n%250 == 0 {
 				broke.Add(1)
 				panic("again")
-			} else if ok {
-				got.Add(1)
 			}
+			got.Add(1)
 		})
 	})
 	var work sync.WaitGroup
-	for range senders {
+	for s := range senders {
 		work.Go(func() {
 			for n := range each {
-				w.send(1, n)
+				w.send(1, letter{s, n + 1})
 			}
 		})
 	}

@@ -28,9 +28,11 @@ type change struct {
 	id         call.ID
 	prev, next uint64 // revisions
 	created    call.Millis
+	was        place  // where Prev is
 	closed     bool   // the record goes to the closed calls
 	record     []byte // Next, encoded
 	rows       []row
+	people     []call.UserID // when the call is taken out of the open ones: who was in it
 }
 
 // row is a line of a user's list that comes or goes with the change.
@@ -51,7 +53,7 @@ const (
 // prepare fills c from t, reusing its buffers. An error says what is wrong with t; it wraps call.ErrUnavailable.
 func (c *change) prepare(t *call.Transition) error {
 	c.id, c.prev, c.next = t.Next.ID, t.Prev.Revision, t.Next.Revision
-	c.created, c.closed = t.Next.Created, t.Next.Closed
+	c.created, c.closed, c.was = t.Next.Created, t.Next.Closed, placeOf(&t.Prev)
 	if err := checkTransition(t); err != nil {
 		return fmt.Errorf("%w: call %s: %w", call.ErrUnavailable, t.Next.ID, err)
 	}
@@ -61,6 +63,16 @@ func (c *change) prepare(t *call.Transition) error {
 		return fmt.Errorf("%w: %w", call.ErrUnavailable, err)
 	}
 	return nil
+}
+
+func placeOf(s *call.State) place {
+	switch {
+	case s.Revision == 0:
+		return nowhere
+	case s.Closed:
+		return apart
+	}
+	return among
 }
 
 func checkTransition(t *call.Transition) error {
@@ -86,7 +98,7 @@ func checkTransition(t *call.Transition) error {
 
 // diff finds the rows that come and go. A participant keeps his place in the list, so looking there first finds nearly all.
 func (c *change) diff(t *call.Transition) {
-	c.rows = c.rows[:0]
+	c.rows, c.people = c.rows[:0], c.people[:0]
 	prev, next := &t.Prev, &t.Next
 	if prev.Revision == 0 {
 		prev = &call.State{}
@@ -104,6 +116,9 @@ func (c *change) diff(t *call.Transition) {
 	}
 	for i := range prev.Users {
 		u := prev.Users[i].User
+		if c.closed && c.was == among {
+			c.people = append(c.people, u)
+		}
 		if participant(next, i, u) != nil {
 			continue
 		}

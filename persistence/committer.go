@@ -19,7 +19,7 @@ var (
 // committer makes the entries of one queue durable, group by group. It is the only writer of the calls that hash to it, so
 // what it reads before it writes can't change in between.
 type committer struct {
-	queue
+	*queue
 	p      *Pebble
 	batch  *pebble.Batch
 	latest map[call.ID]standing // open calls as last written, and all that the group under way has written
@@ -29,7 +29,7 @@ type committer struct {
 
 func newCommitter(p *Pebble) *committer {
 	return &committer{
-		queue:  queue{wake: make(chan struct{}, 1)},
+		queue:  newQueue(maxGroupBytes),
 		p:      p,
 		batch:  p.db.NewBatch(),
 		latest: make(map[call.ID]standing),
@@ -41,7 +41,7 @@ func (c *committer) run() {
 	for {
 		runtime.Gosched() // on one processor: whoever is ready to save does so before the group is closed
 		var ok bool
-		if c.group, ok = c.take(c.group, c.drop); !ok {
+		if c.group, ok = c.take(c.group, c.p.drop); !ok {
 			return
 		}
 		start := time.Now()
@@ -56,19 +56,9 @@ func (c *committer) run() {
 			c.refuse(err)
 		}
 		n := len(c.group)
-		c.land()
-		for i, e := range c.group {
-			c.group[i] = nil
-			e.verdict <- e.err // e is its owner's from here on
-		}
-		c.p.queued.Add(-int64(n))
+		c.p.deliver(c.queue, c.group)
 		c.p.config.Observe(n, time.Since(start))
 	}
-}
-
-func (c *committer) drop(e *entry) {
-	c.p.queued.Add(-1)
-	c.p.recycle(e)
 }
 
 // fail settles a group whose commit failed: who lost before it stays refused, who was in it may be written or not.
@@ -161,7 +151,7 @@ func (c *committer) expire(e *entry) error {
 	if _, busy := c.latest[e.id]; busy {
 		return fmt.Errorf("%w: call %s is being written", call.ErrUnavailable, e.id)
 	}
-	b, err := c.p.lookup(recordKey(c.key[:0], apart, e.id))
+	b, err := c.p.get(recordKey(c.key[:0], apart, e.id))
 	switch {
 	case errors.Is(err, call.ErrNotFound):
 		c.remove(retentionKey(c.key[:0], e.expired, e.id))

@@ -27,7 +27,26 @@ const (
 	slowDisk      = 5 * time.Second // an operation of the file system that takes longer is reported
 )
 
-// Config is what a store needs to know. The zero value of each field but Dir is usable.
+// Limits of Postgres, besides.
+const (
+	maxSharedBytes   = 1 << 20                // of records in one commit; the first record always fits
+	spanChunk        = 16                     // ranges of IDs that one page of OpenCalls may come from
+	daysAhead        = 14                     // partitions that are prepared
+	dialTimeout      = 3 * time.Second        // for one connection
+	statementTimeout = 5 * time.Second        // the server ends what takes longer, and a transaction whose client is silent for longer
+	answerTimeout    = 8 * time.Second        // a commit that isn't answered by then is asked about on another connection
+	reachWait        = 4 * time.Second        // how long a transition waits for a database that can't be reached; below what an actor waits
+	settleWait       = 20 * time.Second       // how long a commit of unknown outcome is asked about
+	readWait         = 3 * time.Second        // how long a read is repeated
+	retryPause       = 20 * time.Millisecond  // between two attempts, at first
+	retryPauseMax    = 500 * time.Millisecond // and at most
+	pulseInterval    = time.Second            // the database is asked whether it is there, when nobody has used it for so long
+	openTimeout      = 2 * time.Minute        // for connecting, migrating and the partitions
+	reachTimeout     = 10 * time.Second       // of it for a server that is starting
+	lockTimeout      = time.Second            // for making and dropping partitions, which stops everybody else
+)
+
+// Config is what a store needs to know. The zero value of each field but Dir (Pebble) and DSN (Postgres) is usable.
 type Config struct {
 	Dir string // the store's own directory; created with mode 0700 when missing. Pebble only
 	FS  vfs.FS // nil = the operating system's. Pebble only
@@ -41,6 +60,9 @@ type Config struct {
 	CacheBytes    int64  // block cache; 0 = 64 MiB. Pebble only
 	MemTableBytes uint64 // one table of the newest writes, allocated as it fills; 0 = 32 MiB. Pebble only
 	MemoryCalls   int    // calls that Memory keeps, the oldest closed ones go first; 0 = 1,048,576. Memory only
+
+	DSN   string // the database: a URL or key=value pairs, as PostgreSQL's own tools take it. Postgres only
+	Plain bool   // the history is one table even on PostgreSQL; matters when the schema is made. Postgres only
 
 	Logger *slog.Logger // nil = slog.Default()
 

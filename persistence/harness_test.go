@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"context"
+	"os"
 	"reflect"
 	"sync/atomic"
 	"testing"
@@ -25,7 +26,12 @@ func TestMain(m *testing.M) {
 	} {
 		left = append(left, goleak.IgnoreAnyFunction(module+f))
 	}
-	goleak.VerifyTestMain(m, left...)
+	goleak.VerifyTestMain(m, append(left, goleak.Cleanup(func(code int) {
+		if shared.s != nil {
+			shared.s.remove()
+		}
+		os.Exit(code)
+	}))...)
 }
 
 // store is what the actors ask of a store: Save to PendingFor, and the users.
@@ -57,8 +63,8 @@ func (c *clock) set(t time.Time)     { c.ms.Store(t.UnixMilli()) }
 func (c *clock) now() time.Time      { return time.UnixMilli(c.ms.Load()) }
 func (c *clock) add(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 
-// onBoth runs a test on a fresh Memory and on a fresh Pebble.
-func onBoth(t *testing.T, f func(t *testing.T, s store, c *clock)) {
+// onAll runs a test on a fresh store of each kind.
+func onAll(t *testing.T, f func(t *testing.T, s store, c *clock)) {
 	t.Run("memory", func(t *testing.T) {
 		c := newClock()
 		f(t, closing(t, NewMemory(Config{Now: c.now})), c)
@@ -67,6 +73,24 @@ func onBoth(t *testing.T, f func(t *testing.T, s store, c *clock)) {
 		c := newClock()
 		f(t, closing(t, mustOpen(t, Config{FS: vfs.NewMem(), Now: c.now})), c)
 	})
+	for name, plain := range map[string]bool{"postgres": false, "postgres, plain": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newClock()
+			f(t, closing(t, mustOpenPostgres(t, Config{DSN: database(t, plain), Now: c.now})), c)
+		})
+	}
+}
+
+func mustOpenPostgres(t testing.TB, c Config) *Postgres {
+	t.Helper()
+	if c.Logger == nil {
+		c.Logger = quiet
+	}
+	p, err := OpenPostgres(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func mustOpen(t testing.TB, c Config) *Pebble {
@@ -87,8 +111,15 @@ func mustOpen(t testing.TB, c Config) *Pebble {
 // closing closes s when the test ends, and before that checks it.
 func closing[S store](t *testing.T, s S) S {
 	t.Cleanup(func() {
-		if p, ok := any(s).(*Pebble); ok && !t.Failed() {
-			consistent(t, p)
+		switch p := any(s).(type) {
+		case *Pebble:
+			if !t.Failed() {
+				consistent(t, p)
+			}
+		case *Postgres:
+			if !t.Failed() {
+				consistentTables(t, p)
+			}
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)

@@ -1,20 +1,16 @@
 package persistence
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"carillon/actors/call"
 )
 
 // Pebble is the durable store, on one directory that no other process uses.
@@ -26,11 +22,10 @@ type Pebble struct {
 	space  *space
 	gate   gate // readers, so that Close can wait for them
 
+	front
+	users
 	committers [committers]*committer
 	running    sync.WaitGroup // the committers
-	queued     atomic.Int64   // entries waiting or under way
-	spare      sync.Pool      // of *entry
-	known      knownUsers
 	sweeper    *sweeper
 }
 
@@ -39,7 +34,8 @@ type Pebble struct {
 func Open(c Config) (*Pebble, error) {
 	c = c.withDefaults()
 	p := &Pebble{config: c, alarm: newAlarm(c)}
-	p.spare.New = func() any { return &entry{verdict: make(chan error, 1)} }
+	p.ended, p.err = p.alarm.ended, p.alarm.err
+	p.users = users{front: &p.front, lookup: p.lookupUsers}
 	p.space = &space{least: c.MinFreeBytes, free: c.FreeBytes, now: c.Now, logger: p.alarm.logger}
 	err := p.alarm.attempt(p.open)
 	if err == nil {
@@ -53,6 +49,7 @@ func Open(c Config) (*Pebble, error) {
 	}
 	for i := range p.committers {
 		p.committers[i] = newCommitter(p)
+		p.queues[i] = p.committers[i].queue
 		p.running.Go(p.committers[i].run)
 	}
 	p.sweeper = startSweeper(c, p.sweep)
@@ -133,95 +130,6 @@ func inUse(err error) bool {
 	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "lock held by current process")
 }
 
-// Save makes each transition durable or refuses it by itself, and blocks until the group commit. The verdicts are in order:
-// nil, call.ErrConflict (the stored revision isn't Prev's), call.ErrUnavailable (surely not written), call.ErrUnknown (may or
-// may not be written). A cancelled ctx gives call.ErrUnavailable for what was still waiting, call.ErrUnknown for the rest.
-// Nothing of batch is kept but its strings.
-func (p *Pebble) Save(ctx context.Context, batch []call.Transition) []error {
-	verdicts := make([]error, len(batch))
-	var few [4]*entry
-	entries := few[:0]
-	for i := range batch {
-		e := p.spare.Get().(*entry)
-		e.task = write
-		err := e.prepare(&batch[i])
-		if err == nil {
-			err = p.submit(ctx, e, p.committer(e.id))
-		}
-		if err != nil {
-			verdicts[i] = err
-			p.recycle(e)
-			e = nil
-		}
-		entries = append(entries, e)
-	}
-	for i, e := range entries {
-		if e != nil {
-			verdicts[i] = p.await(ctx, e, p.committer(e.id))
-		}
-	}
-	return verdicts
-}
-
-// committer is the one that writes this call. IDs are hashes in their lower bits.
-func (p *Pebble) committer(id call.ID) *committer { return p.committers[uint64(id)%committers] }
-
-// submit queues e; after an error e is still the caller's.
-func (p *Pebble) submit(ctx context.Context, e *entry, c *committer) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%w: %w", call.ErrUnavailable, err)
-	}
-	if err := p.alarm.err(); err != nil {
-		return err
-	}
-	if p.queued.Add(1) > maxQueued {
-		p.queued.Add(-1)
-		return errFull
-	}
-	if !c.push(e) {
-		p.queued.Add(-1)
-		return errClosed
-	}
-	return nil
-}
-
-// await gives the verdict on e, which was submitted to c; e isn't the caller's any more.
-func (p *Pebble) await(ctx context.Context, e *entry, c *committer) error {
-	var why error
-	select {
-	case err := <-e.verdict:
-		p.recycle(e)
-		return err
-	case <-ctx.Done():
-		why = ctx.Err()
-	case <-p.alarm.ended:
-		why = p.alarm.cause
-	}
-	if c.withdraw(e) {
-		return fmt.Errorf("%w: %w", call.ErrUnavailable, why)
-	}
-	select {
-	case err := <-e.verdict:
-		p.recycle(e)
-		return err
-	default: // under way: the committer sends to nobody, and e is garbage after that
-		return fmt.Errorf("%w: %w", call.ErrUnknown, why)
-	}
-}
-
-// recycle keeps e for another use.
-func (p *Pebble) recycle(e *entry) {
-	if cap(e.record) > keptBuffer {
-		return
-	}
-	clear(e.rows)
-	e.user, e.err, e.taken, e.withdrawn = "", nil, false, false
-	p.spare.Put(e)
-}
-
-// Queued is how many transitions and registrations wait for a commit or are under way.
-func (p *Pebble) Queued() int { return int(p.queued.Load()) }
-
 // Incidents counts what went wrong since Open.
 func (p *Pebble) Incidents() Incidents { return p.alarm.incidents() }
 
@@ -241,9 +149,7 @@ func (p *Pebble) Close() error {
 	if !p.gate.close() {
 		return nil
 	}
-	for _, c := range p.committers {
-		c.stop()
-	}
+	p.stop()
 	done := make(chan struct{})
 	go func() {
 		p.running.Wait()

@@ -23,6 +23,7 @@ type entry struct {
 	user    call.UserID // register
 	expired call.Millis // expire: when the call was closed
 
+	won     bool       // the committer's own: the compare-and-set has written it (Postgres)
 	verdict chan error // of capacity 1; the committer sends once, unless the entry was withdrawn
 	err     error      // the committer's own: the verdict if the group becomes durable
 
@@ -33,6 +34,7 @@ type entry struct {
 
 // queue holds entries in the order of their coming until the committer takes them, and knows the group that is under way.
 type queue struct {
+	bytes   int // of records in one group; the first record always fits
 	mu      sync.Mutex
 	waiting []*entry
 	head    int // of waiting
@@ -41,6 +43,8 @@ type queue struct {
 	landed  chan struct{} // closed when it has become durable or failed; nil between groups
 	wake    chan struct{} // of capacity 1
 }
+
+func newQueue(bytes int) *queue { return &queue{bytes: bytes, wake: make(chan struct{}, 1)} }
 
 // push appends e, which then belongs to the queue until its verdict; false after stop.
 func (q *queue) push(e *entry) bool {
@@ -83,23 +87,36 @@ func (q *queue) stop() {
 // take waits for entries and makes them the group under way, appended to group[:0]. Withdrawn ones go to drop. It gives false
 // when the queue has stopped and is empty.
 func (q *queue) take(group []*entry, drop func(*entry)) ([]*entry, bool) {
-	group = group[:0]
-	for {
-		q.mu.Lock()
-		group = q.gather(group, drop)
-		if len(group) > 0 {
-			q.flying, q.landed = group, make(chan struct{})
-		}
-		stopped := q.stopped
-		q.mu.Unlock()
-		if len(group) > 0 {
+	for q.wait() {
+		if group = q.grab(group, drop); len(group) > 0 {
 			return group, true
 		}
-		if stopped {
-			return nil, false
+	}
+	return nil, false
+}
+
+// wait blocks until something waits; false when the queue has stopped and is empty.
+func (q *queue) wait() bool {
+	for {
+		q.mu.Lock()
+		something, stopped := q.head < len(q.waiting), q.stopped
+		q.mu.Unlock()
+		if something || stopped {
+			return something
 		}
 		<-q.wake
 	}
+}
+
+// grab is take for what waits now, which may be nothing.
+func (q *queue) grab(group []*entry, drop func(*entry)) []*entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	group = q.gather(group[:0], drop)
+	if len(group) > 0 {
+		q.flying, q.landed = group, make(chan struct{})
+	}
+	return group
 }
 
 // gather moves what one group may hold.
@@ -107,7 +124,7 @@ func (q *queue) gather(group []*entry, drop func(*entry)) []*entry {
 	size := 0
 	for q.head < len(q.waiting) && len(group) < maxGroup {
 		e := q.waiting[q.head]
-		if size += len(e.record); size > maxGroupBytes && len(group) > 0 {
+		if size += len(e.record); size > q.bytes && len(group) > 0 {
 			break
 		}
 		q.waiting[q.head] = nil

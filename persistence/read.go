@@ -27,28 +27,8 @@ func (p *Pebble) reading(ctx context.Context, id call.ID, f func() error) error 
 	return p.settled(ctx, id)
 }
 
-// settled waits until the groups under way that hold call id (0: all) have landed.
-func (p *Pebble) settled(ctx context.Context, id call.ID) error {
-	for _, c := range p.committers {
-		if id != 0 && c != p.committer(id) {
-			continue
-		}
-		landed := c.flight(id)
-		if landed == nil {
-			continue
-		}
-		select {
-		case <-landed:
-		case <-p.alarm.ended:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return p.alarm.err()
-}
-
-// lookup gives a copy of what lies under a key, or call.ErrNotFound.
-func (p *Pebble) lookup(key []byte) ([]byte, error) {
+// get gives a copy of what lies under a key, or call.ErrNotFound.
+func (p *Pebble) get(key []byte) ([]byte, error) {
 	b, closer, err := p.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, call.ErrNotFound
@@ -63,9 +43,9 @@ func (p *Pebble) lookup(key []byte) ([]byte, error) {
 // back.
 func (p *Pebble) record(id call.ID) (call.State, error) {
 	var key [9]byte
-	b, err := p.lookup(recordKey(key[:0], among, id))
+	b, err := p.get(recordKey(key[:0], among, id))
 	if errors.Is(err, call.ErrNotFound) {
-		b, err = p.lookup(recordKey(key[:0], apart, id))
+		b, err = p.get(recordKey(key[:0], apart, id))
 	}
 	if errors.Is(err, call.ErrNotFound) {
 		return call.State{}, fmt.Errorf("call %s: %w", id, call.ErrNotFound)

@@ -13,7 +13,7 @@ import (
 )
 
 func TestSaveAndLoad(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		a := ringing(7, 0, "ann", "bob")
 		save(t, s, create(a))
 		same(t, "created", load(t, s, 7), stored(a))
@@ -37,7 +37,7 @@ func TestSaveAndLoad(t *testing.T) {
 }
 
 func TestCompareAndSet(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		a := ringing(7, 0, "ann", "bob")
 		b := with(a, became(1, call.Accepted))
 		c := with(b.Next, closed)
@@ -75,7 +75,7 @@ func TestCompareAndSet(t *testing.T) {
 
 // TestOneBatch: each transition has its own verdict, and the second of one call sees the first.
 func TestOneBatch(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		a, z := ringing(7, 0, "ann", "bob"), ringing(8, 1, "zoe", "bob")
 		b := with(a, became(1, call.Accepted))
 		stale := with(a, became(1, call.Rejected))
@@ -94,7 +94,7 @@ func TestOneBatch(t *testing.T) {
 
 // TestLoserChangesNothing: the rows hang on the compare-and-set.
 func TestLoserChangesNothing(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		a := ringing(7, 0, "ann", "bob")
 		save(t, s, create(a))
 		b := with(a, became(1, call.Accepted))
@@ -113,7 +113,7 @@ func TestLoserChangesNothing(t *testing.T) {
 }
 
 func TestOpenCalls(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		want := make(map[call.ID]time.Time)
 		var batch []call.Transition
 		for id := call.ID(1); id <= 2*scanChunk+3; id++ {
@@ -156,7 +156,7 @@ func TestOpenCalls(t *testing.T) {
 
 // TestOpenCallsOfShards: those of the shards asked for, each once, whatever the order of asking.
 func TestOpenCallsOfShards(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		var batch []call.Transition
 		for _, shard := range []call.ID{0, 1, 2, 7, 8, 4095} {
 			for _, low := range []call.ID{1, 5, 1<<52 - 1} {
@@ -195,7 +195,7 @@ func TestOpenCallsOfShards(t *testing.T) {
 }
 
 func TestUserCalls(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		var want []call.ID
 		for n := range 7 {
 			id := call.ID(1000 - n*10) // IDs fall while times rise, and two calls share an instant
@@ -235,7 +235,7 @@ func TestUserCalls(t *testing.T) {
 }
 
 func TestPageLimit(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		var batch []call.Transition
 		for id := call.ID(1); id <= maxPending+10; id++ {
 			batch = append(batch, create(ringing(id, int(id), "ann", "bob")))
@@ -254,7 +254,7 @@ func TestPageLimit(t *testing.T) {
 
 // TestPendingFollowsTheUser: pending, accepted, gone, invited again, ended; a user who joins later gets his rows then.
 func TestPendingFollowsTheUser(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		steps := []struct {
 			edit func(*call.State)
 			bob  bool

@@ -15,7 +15,7 @@ import (
 )
 
 func TestUsers(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		ctx := context.Background()
 		for range 2 {
 			if err := s.Register(ctx, "ann"); err != nil {
@@ -36,7 +36,7 @@ func TestUsers(t *testing.T) {
 }
 
 func TestSweep(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, c *clock) {
+	onAll(t, func(t *testing.T, s store, c *clock) {
 		for id := call.ID(1); id <= 3; id++ {
 			c.add(time.Hour)
 			a := ringing(id, int(id), "ann", "bob")
@@ -67,7 +67,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestSweepManyChunks(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		const n = 2*sweepChunk + 10
 		var batch []call.Transition
 		for id := call.ID(1); id <= n; id++ {
@@ -84,7 +84,7 @@ func TestSweepManyChunks(t *testing.T) {
 
 // TestRace: many owners write one call; each revision is won once, and nobody wins from a stale copy.
 func TestRace(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		const owners, rounds = 8, 50
 		save(t, s, create(ringing(7, 0, "ann", "bob")))
 		var won atomic.Uint64
@@ -117,7 +117,7 @@ func TestRace(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
-	onBoth(t, func(t *testing.T, s store, _ *clock) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
 		ctx := context.Background()
 		save(t, s, create(ringing(7, 0, "ann", "bob")))
 		if err := s.Health(); err != nil {
@@ -129,7 +129,9 @@ func TestClosed(t *testing.T) {
 			t.Fatalf("with a cancelled context: %v", err)
 		}
 	})
-	for name, s := range map[string]store{"memory": NewMemory(Config{}), "pebble": mustOpen(t, Config{FS: vfs.NewMem()})} {
+	for name, s := range map[string]store{
+		"memory": NewMemory(Config{}), "pebble": mustOpen(t, Config{FS: vfs.NewMem()}), "postgres": mustOpenPostgres(t, Config{DSN: database(t, false)}),
+	} {
 		t.Run(name, func(t *testing.T) {
 			for range 2 {
 				if err := s.Close(); err != nil {

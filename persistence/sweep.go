@@ -80,10 +80,10 @@ func (p *Pebble) sweep(ctx context.Context, now time.Time) (deleted int, err err
 func (p *Pebble) expire(ctx context.Context, keys [][]byte) (deleted int, err error) {
 	entries := make([]*entry, 0, len(keys))
 	for _, key := range keys {
-		e := p.spare.Get().(*entry)
-		e.task, e.id, e.record, e.closed = expire, idOf(key), e.record[:0], true
+		e := p.entry(expire)
+		e.id, e.closed = idOf(key), true
 		e.expired = unordered(binary.BigEndian.Uint64(key[1:]))
-		if serr := p.submit(ctx, e, p.committer(e.id)); serr != nil {
+		if serr := p.submit(ctx, e, p.queue(e.id)); serr != nil {
 			p.recycle(e)
 			err = serr
 			break
@@ -92,7 +92,7 @@ func (p *Pebble) expire(ctx context.Context, keys [][]byte) (deleted int, err er
 	}
 	for _, e := range entries {
 		id := e.id
-		switch verdict := p.await(ctx, e, p.committer(id)); {
+		switch verdict := p.await(ctx, e, p.queue(id)); {
 		case verdict == nil:
 			deleted++
 		case !errors.Is(verdict, call.ErrNotFound):

@@ -48,27 +48,34 @@ func (k *knownUsers) keep(u call.UserID) {
 
 var userSeed = maphash.MakeSeed()
 
+// users is who is registered.
+type users struct {
+	front  *front
+	known  knownUsers
+	lookup func(ctx context.Context, users []call.UserID, known []bool) error // sets known for those who are
+}
+
 // Register makes the user known, durably; once more is cheap. Errors are Save's, or a user ID that is empty or too long
 // (SPEC 5, users.registration).
-func (p *Pebble) Register(ctx context.Context, user call.UserID) error {
-	known, err := p.Known(ctx, []call.UserID{user})
+func (u *users) Register(ctx context.Context, user call.UserID) error {
+	known, err := u.Known(ctx, []call.UserID{user})
 	if err != nil || known[0] {
 		return err
 	}
 	if err := checkUser(user); err != nil {
 		return err
 	}
-	e := p.spare.Get().(*entry)
-	e.task, e.user, e.record, e.id, e.closed = register, user, e.record[:0], 0, false
-	c := p.committers[maphash.String(userSeed, string(user))%committers]
-	if err := p.submit(ctx, e, c); err != nil {
-		p.recycle(e)
+	e := u.front.entry(register)
+	e.user = user
+	q := u.front.queues[maphash.String(userSeed, string(user))%committers]
+	if err := u.front.submit(ctx, e, q); err != nil {
+		u.front.recycle(e)
 		return err
 	}
-	if err := p.await(ctx, e, c); err != nil {
+	if err := u.front.await(ctx, e, q); err != nil {
 		return err
 	}
-	p.known.add(user)
+	u.known.add(user)
 	return nil
 }
 
@@ -80,38 +87,39 @@ func checkUser(user call.UserID) error {
 }
 
 // Known reports of each user whether he is registered.
-func (p *Pebble) Known(ctx context.Context, users []call.UserID) ([]bool, error) {
+func (u *users) Known(ctx context.Context, users []call.UserID) ([]bool, error) {
 	known := make([]bool, len(users))
 	missing := false
-	for i, u := range users {
-		known[i] = p.known.has(u)
+	for i, user := range users {
+		known[i] = u.known.has(user)
 		missing = missing || !known[i]
 	}
 	if !missing {
-		return known, p.alarm.err()
+		return known, u.front.err()
 	}
-	err := p.reading(ctx, 0, func() error { return p.lookupUsers(users, known) })
-	if err != nil {
+	if err := u.lookup(ctx, users, known); err != nil {
 		return nil, err
 	}
-	for i, u := range users {
+	for i, user := range users {
 		if known[i] {
-			p.known.add(u)
+			u.known.add(user)
 		}
 	}
 	return known, nil
 }
 
-func (p *Pebble) lookupUsers(users []call.UserID, known []bool) error {
-	for i, u := range users {
-		if known[i] {
-			continue
+func (p *Pebble) lookupUsers(ctx context.Context, users []call.UserID, known []bool) error {
+	return p.reading(ctx, 0, func() error {
+		for i, u := range users {
+			if known[i] {
+				continue
+			}
+			_, err := p.get(userKey(nil, u))
+			if err != nil && !errors.Is(err, call.ErrNotFound) {
+				return err
+			}
+			known[i] = err == nil
 		}
-		_, err := p.lookup(userKey(nil, u))
-		if err != nil && !errors.Is(err, call.ErrNotFound) {
-			return err
-		}
-		known[i] = err == nil
-	}
-	return nil
+		return nil
+	})
 }

@@ -34,7 +34,7 @@ var checks = map[string]func(any) error{
 	"call.member_lease":              between(0, 720*time.Hour),
 	"call.retention":                 between(time.Minute, 87_600*time.Hour),
 	"call.join_policy":               oneOf("anyone", "invited"),
-	"persistence.engine":             engine,
+	"persistence.engine":             oneOf("pebble", "memory", "postgres"),
 	"persistence.dir":                textBytes(1, 4096),
 	"persistence.dsn":                textBytes(0, 4096),
 	"persistence.min_free_mib":       count(1, 1<<20),
@@ -76,6 +76,9 @@ func (c *Config) check() error {
 	if c.Limits.ConnectionsPerAddress > c.Limits.Connections {
 		return fmt.Errorf("limits.connections_per_address (%d) must not be above limits.connections (%d)",
 			c.Limits.ConnectionsPerAddress, c.Limits.Connections)
+	}
+	if c.Persistence.Engine == "postgres" && c.Persistence.DSN == "" {
+		return errors.New("persistence.engine is postgres, so persistence.dsn must say which database")
 	}
 	return c.checkAuth()
 }
@@ -131,13 +134,6 @@ func oneOf(values ...string) func(any) error {
 		}
 		return nil
 	}
-}
-
-func engine(v any) error {
-	if v == "postgres" {
-		return errors.New("postgres arrives together with clusters; on one node use pebble (kept on disk) or memory (kept nowhere)")
-	}
-	return oneOf("pebble", "memory", "postgres")(v)
 }
 
 func between(least, most time.Duration) func(any) error {

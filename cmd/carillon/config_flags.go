@@ -12,7 +12,7 @@ func addServeFlags(flags *pflag.FlagSet) {
 	flags.String("listen", "", "where clients connect, host:port over UDP (transport.listen, default 127.0.0.1:7443)")
 	flags.String("admin", "", "where the operator connects, host:port over TCP (admin.listen, default 127.0.0.1:7480)")
 	flags.String("data", "", "directory of the store (persistence.dir, default ./data)")
-	flags.String("engine", "", "store: pebble or memory (persistence.engine, default pebble)")
+	flags.String("engine", "", "store: pebble, memory or postgres (persistence.engine, default pebble)")
 	flags.String("log-level", "", "debug, info, warn or error (log.level, default info)")
 	flags.String("log-format", "", "text or json (log.format, default text)")
 }

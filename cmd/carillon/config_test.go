@@ -199,7 +199,7 @@ func TestLoadRefuses(t *testing.T) {
 		"address":             {file: "transport: {listen: '7443'}\n", words: []string{"transport.listen", "host:port"}},
 		"port":                {file: "admin: {listen: 'localhost:99999'}\n", words: []string{"admin.listen", "0..65535"}},
 		"fraction of second":  {file: "call: {default_timeout: 1500ms}\n", words: []string{"call.default_timeout", "whole"}},
-		"postgres":            {file: "persistence: {engine: postgres}\n", words: []string{"persistence.engine", "clusters"}},
+		"postgres, nowhere":   {file: "persistence: {engine: postgres}\n", words: []string{"persistence.engine", "persistence.dsn"}},
 		"endpoint":            {file: "trace: {otlp_endpoint: 'localhost:4318'}\n", words: []string{"trace.otlp_endpoint", "URL"}},
 		"half of tls":         {file: "transport: {tls: {cert: a.pem}}\n", words: []string{"transport.tls.cert", "transport.tls.key"}},
 		"heartbeat":           {file: "heartbeat: {interval: 20s}\n", words: []string{"heartbeat.timeout", "heartbeat.interval"}},

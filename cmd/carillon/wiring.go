@@ -32,8 +32,16 @@ func openStore(cfg Config, log *slog.Logger, m *Metrics, fatal func(error)) (sto
 		Logger: log, Observe: m.Committed,
 		Fatal: func(err error) { fatal(fmt.Errorf("persistence.dir: %w", err)) },
 	}
-	if cfg.Persistence.Engine == "memory" {
+	switch cfg.Persistence.Engine {
+	case "memory":
 		return persistence.NewMemory(c), nil
+	case "postgres":
+		c.DSN = cfg.Persistence.DSN
+		p, err := persistence.OpenPostgres(c)
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
 	}
 	p, err := persistence.Open(c)
 	if err != nil {

@@ -1,0 +1,163 @@
+package persistence
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"carillon/actors/call"
+)
+
+// front is the callers' side of a store's committers: it brings entries to their queues and the verdicts back.
+type front struct {
+	queues [committers]*queue
+	queued atomic.Int64 // entries waiting or under way
+	spare  sync.Pool    // of *entry
+
+	ended <-chan struct{} // closed when the store has failed for good; nil: it never does
+	err   func() error    // nil while it hasn't, then wraps call.ErrUnavailable
+}
+
+// Save makes each transition durable or refuses it by itself, and blocks until the group commit. The verdicts are in order:
+// nil, call.ErrConflict (the stored revision isn't Prev's), call.ErrUnavailable (surely not written), call.ErrUnknown (may or
+// may not be written). A cancelled ctx gives call.ErrUnavailable for what was still waiting, call.ErrUnknown for the rest.
+// Nothing of batch is kept but its strings.
+func (f *front) Save(ctx context.Context, batch []call.Transition) []error {
+	verdicts := make([]error, len(batch))
+	var few [4]*entry
+	entries := few[:0]
+	for i := range batch {
+		e := f.entry(write)
+		err := e.prepare(&batch[i])
+		if err == nil {
+			err = f.submit(ctx, e, f.queue(e.id))
+		}
+		if err != nil {
+			verdicts[i] = err
+			f.recycle(e)
+			e = nil
+		}
+		entries = append(entries, e)
+	}
+	for i, e := range entries {
+		if e != nil {
+			verdicts[i] = f.await(ctx, e, f.queue(e.id))
+		}
+	}
+	return verdicts
+}
+
+// Queued is how many transitions and registrations wait for a commit or are under way.
+func (f *front) Queued() int { return int(f.queued.Load()) }
+
+// queue is the one that this call's writes wait in. IDs are hashes in their lower bits.
+func (f *front) queue(id call.ID) *queue { return f.queues[uint64(id)%committers] }
+
+// entry gives an empty one.
+func (f *front) entry(t task) *entry {
+	e, ok := f.spare.Get().(*entry)
+	if !ok {
+		e = &entry{verdict: make(chan error, 1)}
+	}
+	e.task = t
+	return e
+}
+
+// submit queues e; after an error e is still the caller's.
+func (f *front) submit(ctx context.Context, e *entry, q *queue) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", call.ErrUnavailable, err)
+	}
+	if err := f.err(); err != nil {
+		return err
+	}
+	if f.queued.Add(1) > maxQueued {
+		f.queued.Add(-1)
+		return errFull
+	}
+	if !q.push(e) {
+		f.queued.Add(-1)
+		return errClosed
+	}
+	return nil
+}
+
+// await gives the verdict on e, which was submitted to q; e isn't the caller's any more.
+func (f *front) await(ctx context.Context, e *entry, q *queue) error {
+	var why error
+	select {
+	case err := <-e.verdict:
+		f.recycle(e)
+		return err
+	case <-ctx.Done():
+		why = ctx.Err()
+	case <-f.ended:
+		why = f.err()
+	}
+	if q.withdraw(e) {
+		return fmt.Errorf("%w: %w", call.ErrUnavailable, why)
+	}
+	select {
+	case err := <-e.verdict:
+		f.recycle(e)
+		return err
+	default: // under way: the committer sends to nobody, and e is garbage after that
+		return fmt.Errorf("%w: %v", call.ErrUnknown, why) // why may say that nothing was written, which isn't known
+	}
+}
+
+// drop settles an entry that was withdrawn.
+func (f *front) drop(e *entry) {
+	f.queued.Add(-1)
+	f.recycle(e)
+}
+
+// deliver ends the group under way and tells each of its owners the verdict.
+func (f *front) deliver(q *queue, group []*entry) {
+	q.land()
+	f.queued.Add(-int64(len(group)))
+	for i, e := range group {
+		group[i] = nil
+		e.verdict <- e.err // e is its owner's from here on
+	}
+}
+
+// recycle keeps e for another use.
+func (f *front) recycle(e *entry) {
+	if cap(e.record) > keptBuffer {
+		return
+	}
+	clear(e.rows)
+	clear(e.people)
+	e.change = change{record: e.record[:0], rows: e.rows[:0], people: e.people[:0]}
+	e.user, e.expired, e.err, e.taken, e.withdrawn = "", 0, nil, false, false
+	f.spare.Put(e)
+}
+
+// settled waits until the groups under way that hold call id (0: all) have landed.
+func (f *front) settled(ctx context.Context, id call.ID) error {
+	for _, q := range f.queues {
+		if id != 0 && q != f.queue(id) {
+			continue
+		}
+		landed := q.flight(id)
+		if landed == nil {
+			continue
+		}
+		select {
+		case <-landed:
+		case <-f.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return f.err()
+}
+
+// stop lets nothing more in; what waits is still committed.
+func (f *front) stop() {
+	for _, q := range f.queues {
+		q.stop()
+	}
+}

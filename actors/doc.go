@@ -21,7 +21,7 @@
 // What it does not do: it decides nothing about calls (package call) or devices (package session), knows no sockets, no tokens
 // and no disk, and keeps nothing that is not in the store but who is connected.
 //
-// Concurrency: an actor handles one message at a time, on a goroutine that exists only while there are messages. It may block on
+// Concurrency: an actor handles one message at a time, on a goroutine that it has only while there are messages. It may block on
 // the store for at most five seconds; only its own queue waits meanwhile. Sending never blocks. Gateway.Login, Handle and Closed are
 // called by one goroutine, the connection's reader; everything else may be called from any. System.Close waits for every actor.
 package actors

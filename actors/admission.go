@@ -119,7 +119,7 @@ func (g *Gateway) output(m output) {
 	}
 	for _, r := range done {
 		if r.end != nil {
-			r.end(call.OK)
+			r.end(m.Code)
 		}
 	}
 }
@@ -130,11 +130,17 @@ func (g *Gateway) Closed() {
 	was := g.stage
 	g.stage = closed
 	g.load.give(len(g.requests))
+	unanswered := g.requests
 	g.requests = nil
 	if was == online {
 		g.devices.Add(-1)
 	}
 	g.mu.Unlock()
+	for _, r := range unanswered {
+		if r.end != nil {
+			r.end(call.TimedOut)
+		}
+	}
 	g.leave()
 	if was == joining || was == online {
 		g.peers.ToSession(g.user, session.Broken{Conn: g.conn})

@@ -256,6 +256,9 @@ func (a *callActor) tells(events []call.Event, c *command, refused *call.Refusal
 	if !answered {
 		t := of(c.User)
 		t.AnswerTo, t.Answer = c.Conn, answerFrame(&a.state, c, refused, now)
+		if refused != nil {
+			t.Code = refused.Code
+		}
 	}
 	return out
 }
@@ -263,7 +266,9 @@ func (a *callActor) tells(events []call.Event, c *command, refused *call.Refusal
 // answer answers a command outside of a step.
 func (a *callActor) answer(c *command, r *call.Refusal) {
 	if c.Op != call.OpReceipt {
-		a.peers.ToSession(c.User, session.Tell{Call: a.id, AnswerTo: c.Conn, Answer: refusal(c.Request, r, 0)})
+		a.peers.ToSession(c.User, session.Tell{
+			Call: a.id, AnswerTo: c.Conn, Answer: refusal(c.Request, r, 0), Code: r.Code,
+		})
 	}
 }
 

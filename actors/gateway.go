@@ -87,7 +87,11 @@ func (g *Gateway) Login(f *wire.ClientFrame) {
 	}
 	if r != nil {
 		g.out.Send(refusal(f.GetRequestId(), r, hint))
-		g.out.Close(uint64(wire.CloseLoginRefused), r.Message)
+		code := wire.CloseLoginRefused
+		if r.Code == call.TooFrequent {
+			code = wire.CloseOverloaded // the device is to come again, later
+		}
+		g.out.Close(uint64(code), r.Message)
 		return
 	}
 	g.user, g.device = call.UserID(l.GetUserId()), call.DeviceID(l.GetDeviceId())

@@ -63,6 +63,7 @@ type (
 	output struct {
 		Frames   []byte
 		Answers  int
+		Code     call.Code // of the answers
 		LoggedIn bool
 		Close    *closing
 	}

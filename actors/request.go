@@ -155,7 +155,7 @@ func (l *Limits) size(field, value string, limit int) *call.Refusal {
 // name takes each named user once and turns malformed ones away.
 func name(c *call.Command, names []string) *call.Refusal {
 	if len(names) > maxNamed {
-		return bad("invitees: %d entries, limit %d", len(names), maxNamed)
+		return &call.Refusal{Code: call.TooMany, Message: fmt.Sprintf("invitees: %d entries, limit %d", len(names), maxNamed)}
 	}
 	for i, n := range names {
 		switch {

@@ -69,7 +69,7 @@ func (a *sessionActor) step(msg any) {
 func (a *sessionActor) perform(e session.Effect) {
 	switch e := e.(type) {
 	case session.Deliver:
-		a.peers.ToGateway(e.Conn, output{Frames: e.Frames, Answers: e.Answers})
+		a.peers.ToGateway(e.Conn, output{Frames: e.Frames, Answers: e.Answers, Code: e.Code})
 	case session.Welcome:
 		a.welcome(e)
 	case session.Bye:

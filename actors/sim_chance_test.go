@@ -189,7 +189,7 @@ func (d *simDevice) act() {
 	c := d.conn
 	switch {
 	case c == nil:
-		if d.away = d.away && !w.chance(30); !d.away {
+		if d.away = d.away && !w.chance(15); !d.away {
 			d.connect()
 		}
 	case w.chance(6):

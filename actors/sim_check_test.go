@@ -93,8 +93,12 @@ func (c *checker) deserted(old, next call.State) {
 		return
 	}
 	since := later(c.lastHere(old.Caller), later(w.node.pausedUntil, w.node.started))
-	since = later(since, old.Created.Time())
-	if timedOut := next.StateOf(next.Users[len(next.Users)-1].User) == call.Timeout; timedOut && w.now.Sub(since) > simGrace+25*time.Second {
+	since = later(since, later(old.Created.Time(), w.disturbed))
+	patience := simGrace + 30*time.Second
+	if c.lossy == 0 { // a broken session is asked again within 10 s, and then gives one fresh grace
+		patience = simGrace + 14*time.Second
+	}
+	if timedOut := next.StateOf(next.Users[len(next.Users)-1].User) == call.Timeout; timedOut && w.now.Sub(since) > patience {
 		w.fail("call %s rang to its end although its caller was gone for %v", next.ID, w.now.Sub(since))
 	}
 }
@@ -178,6 +182,9 @@ func (c *checker) asOf(id call.ID, version uint64) call.State {
 }
 
 func (c *checker) everWas(id call.ID, version uint64, u call.UserID, state call.UserState) bool {
+	if c.asOf(id, version).Version != version {
+		return true // saved together with a later one: never durable by itself
+	}
 	for _, s := range c.history[id] {
 		if was := s.StateOf(u); s.Version >= version && (was == state || (was.Pending() && state.Pending())) {
 			return true

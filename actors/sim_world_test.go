@@ -32,7 +32,9 @@ type world struct {
 	users   []call.UserID
 	check   *checker
 	failed  string
-	steps   int
+	// disturbed is when an actor last lost its memory.
+	disturbed time.Time
+	steps     int
 }
 
 var simStart = time.UnixMilli(1_700_000_000_000)
@@ -270,6 +272,7 @@ func (n *simNode) remove(a *simActor) {
 // breakDown is a panic: the activation is gone with what only it knew; its queue goes to the next one.
 func (n *simNode) breakDown(a *simActor) {
 	n.w.note("%s breaks down", a.name)
+	n.w.disturbed = n.w.now
 	box := a.box
 	n.remove(a)
 	for _, msg := range box {

@@ -55,7 +55,7 @@ func TestReceiptCheckAtTheInstantOfATimeOut(t *testing.T) {
 	p.now = p.now.Add(85 * time.Second)
 	_, _ = p.do(OpReceipt, "B1")
 	p.tick(0)
-	p.do(OpAdd, "A1", "C")
+	_, _ = p.do(OpAdd, "A1", "C")
 	events := p.tick(5 * time.Second)
 	if got := heard(events, "A1", EventUserState); len(got) != 1 || len(got[0].Changed) != 2 {
 		t.Errorf("A1 hears %+v, want one event about B and C", got)
@@ -66,8 +66,8 @@ func TestReceiptCheckAtTheInstantOfATimeOut(t *testing.T) {
 func TestCommonCallIsAnsweredThoughTheMemberHasGone(t *testing.T) {
 	p := newPlay(Common)
 	p.config.Rules.MemberLease = 20 * time.Second
-	p.do(OpInvite, "A1", "B", "C")
-	p.do(OpAccept, "B1")
+	_, _ = p.do(OpInvite, "A1", "B", "C")
+	_, _ = p.do(OpAccept, "B1")
 	_, _ = p.step(Command{Op: OpOffline, User: "B"})
 	p.tick(20 * time.Second)
 	if b := p.s.StateOf("B"); b != Quit {
@@ -82,7 +82,7 @@ func TestCommonCallIsAnsweredThoughTheMemberHasGone(t *testing.T) {
 // B times out before he is invited again in the same step; who hears of the time-out reads that he timed out.
 func TestAnOvertakenChangeIsToldAsItWas(t *testing.T) {
 	p := newPlay(Advanced)
-	p.do(OpInvite, "A1", "B")
+	_, _ = p.do(OpInvite, "A1", "B")
 	p.now = p.now.Add(p.ring)
 	events, _ := p.do(OpAdd, "A1", "B")
 	got := heard(events, "A1", EventUserState)
@@ -101,7 +101,7 @@ func TestAnOvertakenChangeIsToldAsItWas(t *testing.T) {
 func TestASoftChangeIsNotToldBehindTheNextOne(t *testing.T) {
 	p := newPlay(Common)
 	p.config.CheckReceived = true
-	p.do(OpInvite, "A1", "B")
+	_, _ = p.do(OpInvite, "A1", "B")
 	events := p.tick(p.ring)
 	if got := heard(events, "B1", EventUserState); len(got) != 0 {
 		t.Errorf("B1 hears %+v of himself, want his time-out alone", got)

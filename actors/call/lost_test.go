@@ -29,8 +29,8 @@ func TestCallerHearsTheEndThoughHisCreationIsUnacknowledged(t *testing.T) {
 
 func TestCallerHearsEndedThoughHisCreationIsUnacknowledged(t *testing.T) {
 	p := newPlay(Advanced)
-	p.step(p.command(OpInvite, "A1", "B"))
-	p.step(Command{Op: OpStop})
+	_, _ = p.step(p.command(OpInvite, "A1", "B"))
+	_, _ = p.step(Command{Op: OpStop})
 	p.now = p.now.Add(time.Minute - time.Millisecond)
 	again, _ := p.step(Command{Op: OpTick})
 	if got := heard(again, "A1", EventEnded); len(got) != 1 {
@@ -41,7 +41,7 @@ func TestCallerHearsEndedThoughHisCreationIsUnacknowledged(t *testing.T) {
 // A server that was away for an hour ends the call late; the end is repeated as for a call that ended on time.
 func TestALateEndIsToldAgain(t *testing.T) {
 	p := newPlay(Common)
-	p.do(OpInvite, "A1", "B")
+	_, _ = p.do(OpInvite, "A1", "B")
 	p.now = p.now.Add(time.Hour)
 	p.s = p.s.Resume()
 	if events, _ := p.step(Command{Op: OpTick}); len(heard(events, "A1", EventUserState)) != 1 {

@@ -161,7 +161,7 @@ func lapsed(p *play) {
 	p.config.Rules.MemberLease = 20 * time.Second
 	base(p)
 	must(p, OpAccept, "X1")
-	p.step(Command{Op: OpOffline, User: "X"})
+	_, _ = p.step(Command{Op: OpOffline, User: "X"})
 	p.tick(20 * time.Second)
 }
 

@@ -109,9 +109,6 @@ func (s *State) owed(p *Participant, since uint64) []Event {
 		own.Changed = []UserID{p.User}
 		return append([]Event{own.to(OnlyDevice, p.Change.Device)}, elsewhere(own, p.Change.Device))
 	case Cancelled:
-		if p.Change.By != p.User {
-			return nil
-		}
 		own.Changed = s.changed(since)
 	case Quit:
 		own.Changed = []UserID{p.User}

@@ -196,10 +196,10 @@ func checkEnds(t *rapid.T, p *play) {
 func TestLateTimersComeToTheSame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawPlay(t)
-		p.step(drawInvite(t, p))
+		_, _ = p.step(drawInvite(t, p))
 		for range rapid.IntRange(0, 10).Draw(t, "commands") {
 			drawPause(t, p)
-			p.step(drawCommand(t, p))
+			_, _ = p.step(drawCommand(t, p))
 		}
 		onTime, now := p.s, p.now
 		end := now.Add(time.Duration(rapid.IntRange(1, 700).Draw(t, "late")) * time.Second)
@@ -240,14 +240,14 @@ func TestParticipantsAreBounded(t *testing.T) {
 func TestOutcomesAreBounded(t *testing.T) {
 	p := newPlay(Advanced)
 	invite := p.command(OpInvite, "A1", "B")
-	p.step(invite)
+	_, _ = p.step(invite)
 	var first Command
 	for i := range MaxOutcomes + 1 {
 		c := p.command(OpEnd, "B1")
 		if i == 0 {
 			first = c
 		}
-		p.step(c)
+		_, _ = p.step(c)
 	}
 	if _, found := p.s.Outcome(first.User, first.Command); found || len(p.s.Outcomes) != MaxOutcomes {
 		t.Errorf("first outcome kept: %v; %d outcomes", found, len(p.s.Outcomes))

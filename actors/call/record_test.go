@@ -20,21 +20,21 @@ func TestTimesOfAParticipant(t *testing.T) {
 	}
 	again := p.command(OpAdd, "A1", "B")
 	again.ExtendedData, again.Timeout = "come back", 7*time.Second
-	p.step(again)
+	_, _ = p.step(again)
 	if b().AcceptedAt != 0 || b().QuitAt != 0 || b().Main != "" || b().InviteData != "come back" || b().InvitedFor != 7*time.Second {
 		t.Errorf("invited again: %+v", b())
 	}
 	must(p, OpReject, "B1")
 	plain := p.command(OpAdd, "A1", "B") // no data: the call's own
-	p.step(plain)
+	_, _ = p.step(plain)
 	if b().InviteData != "" || b().InvitedFor != p.ring {
 		t.Errorf("invited with the call's own data and timeout: %q, %v", b().InviteData, b().InvitedFor)
 	}
 	must(p, OpAccept, "B1")
-	p.step(Command{Op: OpOffline, User: "B"})
+	_, _ = p.step(Command{Op: OpOffline, User: "B"})
 	gone := p.now
 	p.tick(10 * time.Second)
-	p.step(Command{Op: OpOffline, User: "B"}) // said again: the lease runs from the first word
+	_, _ = p.step(Command{Op: OpOffline, User: "B"}) // said again: the lease runs from the first word
 	p.tick(10 * time.Second)
 	if want := At(gone.Add(20 * time.Second)); b().State != Quit || b().QuitAt != want {
 		t.Errorf("lease over: %s, quit at %d, want %d", b().State, b().QuitAt, want)
@@ -85,7 +85,7 @@ func TestClosingIsAWrite(t *testing.T) {
 // An acknowledgement of what was never told says nothing.
 func TestAcknowledgementsAreNotTrusted(t *testing.T) {
 	p := newPlay(Advanced)
-	p.step(p.command(OpInvite, "A1", "B"))
+	_, _ = p.step(p.command(OpInvite, "A1", "B"))
 	for _, c := range []Command{{From: 0, Seq: 99}, {From: 5, Seq: 6}, {From: 1, Seq: 1}} {
 		c.Op, c.User = OpTold, "B"
 		if p.step(c); p.s.Find("B").Told != 0 {
@@ -98,7 +98,7 @@ func TestAcknowledgementsAreNotTrusted(t *testing.T) {
 func TestCommandIDsArePerUser(t *testing.T) {
 	p := newPlay(Advanced)
 	c := p.command(OpInvite, "A1", "B")
-	p.step(c)
+	_, _ = p.step(c)
 	accept := p.command(OpAccept, "B1")
 	accept.Command = c.Command
 	if _, err := p.step(accept); err != nil || p.s.StateOf("B") != Accepted {

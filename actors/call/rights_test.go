@@ -145,7 +145,7 @@ func TestRightsAreThoseOfTheSpec(t *testing.T) {
 			p.config.Mode = Advanced
 		}
 		if rapid.IntRange(0, 9).Draw(t, "stranger") > 0 {
-			p.do(OpInvite, "A1", people[1:rapid.IntRange(2, 3).Draw(t, "invitees")]...)
+			_, _ = p.do(OpInvite, "A1", people[1:rapid.IntRange(2, 3).Draw(t, "invitees")]...)
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "commands") {
 			drawPause(t, p)

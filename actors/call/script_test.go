@@ -114,7 +114,7 @@ func (s *stage) run(words []string) string {
 		return ""
 	case "crash":
 		s.s = s.saved.Resume()
-		s.apply(Command{Op: OpTick})
+		_ = s.apply(Command{Op: OpTick})
 	default:
 		s.act(DeviceID(verb), rest[0], rest[1:])
 	}
@@ -157,7 +157,7 @@ func (s *stage) configure(words []string) {
 // login connects a device. What the session does with the call's word is SPEC 5: the state, and the ringing.
 func (s *stage) login(d DeviceID) {
 	s.devices = append(s.devices, d)
-	s.apply(Command{Op: OpOnline, User: owner(d)})
+	_ = s.apply(Command{Op: OpOnline, User: owner(d)})
 	p := s.s.Find(owner(d))
 	_, known := s.seen[d]
 	if p == nil || (!s.s.LiveFor(p.User) && (!known || s.s.Version <= s.seen[d])) {

@@ -15,8 +15,8 @@ func (p *play) again() []Event {
 // B2 rings and does not hear that B1 rejected; B1 changes his mind and joins. B2 still learns to be quiet.
 func TestJoiningForgetsNothingThatIsOwed(t *testing.T) {
 	p := newPlay(Advanced)
-	p.do(OpInvite, "A1", "B")
-	p.step(p.command(OpReject, "B1"))
+	_, _ = p.do(OpInvite, "A1", "B")
+	_, _ = p.step(p.command(OpReject, "B1"))
 	if _, err := p.step(p.command(OpJoin, "B1")); err != nil {
 		t.Fatal(err)
 	}
@@ -36,10 +36,10 @@ func TestJoiningForgetsNothingThatIsOwed(t *testing.T) {
 
 func TestEveryFormerMainDeviceLearnsOfTheMove(t *testing.T) {
 	p := newPlay(Advanced)
-	p.do(OpInvite, "A1", "B")
-	p.do(OpAccept, "B1")
-	p.step(p.command(OpJoin, "B2"))
-	p.step(p.command(OpJoin, "B3"))
+	_, _ = p.do(OpInvite, "A1", "B")
+	_, _ = p.do(OpAccept, "B1")
+	_, _ = p.step(p.command(OpJoin, "B2"))
+	_, _ = p.step(p.command(OpJoin, "B3"))
 	events := p.again()
 	for _, d := range []DeviceID{"B1", "B2"} {
 		if got := heard(events, d, EventUserState); len(got) != 1 || got[0].Reason != ReasonMovedToOtherDevice {
@@ -53,10 +53,10 @@ func TestEveryFormerMainDeviceLearnsOfTheMove(t *testing.T) {
 
 func TestFormerMainDeviceLearnsOfTheQuit(t *testing.T) {
 	p := newPlay(Advanced)
-	p.do(OpInvite, "A1", "B")
-	p.do(OpAccept, "B1")
-	p.step(p.command(OpJoin, "B2"))
-	p.step(p.command(OpQuit, "B2"))
+	_, _ = p.do(OpInvite, "A1", "B")
+	_, _ = p.do(OpAccept, "B1")
+	_, _ = p.step(p.command(OpJoin, "B2"))
+	_, _ = p.step(p.command(OpQuit, "B2"))
 	if events := p.again(); len(heard(events, "B1", EventUserState)) == 0 {
 		t.Errorf("B1 still believes that it is in the call: %+v", awake(events))
 	}
@@ -66,10 +66,10 @@ func TestFormerMainDeviceLearnsOfTheQuit(t *testing.T) {
 func TestMovingTheMainDeviceEndsTheLease(t *testing.T) {
 	p := newPlay(Advanced)
 	p.config.Rules.MemberLease = 20 * time.Second
-	p.do(OpInvite, "A1", "B")
-	p.do(OpAccept, "B1")
-	p.step(Command{Op: OpOffline, User: "B"})
-	p.do(OpJoin, "B2")
+	_, _ = p.do(OpInvite, "A1", "B")
+	_, _ = p.do(OpAccept, "B1")
+	_, _ = p.step(Command{Op: OpOffline, User: "B"})
+	_, _ = p.do(OpJoin, "B2")
 	p.tick(20 * time.Second)
 	if got := p.s.StateOf("B"); got != Accepted {
 		t.Errorf("B is %s, want Accepted", got)
@@ -79,8 +79,8 @@ func TestMovingTheMainDeviceEndsTheLease(t *testing.T) {
 // An invitation that is told again names who invited, not who acknowledged it.
 func TestRepeatedInvitationIsTheInviters(t *testing.T) {
 	p := newPlay(Advanced)
-	p.step(p.command(OpInvite, "A1", "B"))
-	p.step(Command{Op: OpReceipt, User: "B", Device: "B1"})
+	_, _ = p.step(p.command(OpInvite, "A1", "B"))
+	_, _ = p.step(Command{Op: OpReceipt, User: "B", Device: "B1"})
 	got := heard(p.again(), "B2", EventReceived)
 	if len(got) != 1 || got[0].By != "A" || got[0].At != At(start) {
 		t.Errorf("B2 is told %+v, want A's invitation", got)

@@ -50,7 +50,7 @@ func TestWhoIsWatched(t *testing.T) {
 		}
 		return out
 	}
-	p.step(p.command(OpInvite, "A1", "B"))
+	_, _ = p.step(p.command(OpInvite, "A1", "B"))
 	if got := watched(); len(got) != 0 || !p.s.Watches("A") || p.s.Watches("B") || p.s.Watches("Z") {
 		t.Errorf("asked again at once: %v; watches A %v, B %v", got, p.s.Watches("A"), p.s.Watches("B"))
 	}

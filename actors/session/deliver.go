@@ -25,7 +25,7 @@ func (t *turn) tell(m Tell) {
 			frames, answers = join2(frames, m.Answer), 1
 		}
 		if len(frames) > 0 {
-			t.deliver(d, m, Deliver{Conn: d.conn, Frames: frames, Answers: answers})
+			t.deliver(d, m, Deliver{Conn: d.conn, Frames: frames, Answers: answers, Code: m.Code})
 		}
 	}
 	if m.Seq > 0 {

@@ -39,6 +39,7 @@ type (
 		Items     []Item
 		AnswerTo  Conn
 		Answer    []byte
+		Code      call.Code // of the answer
 	}
 	// Watch asks the session to say when the user goes and comes back; Offline is what the call believes now.
 	Watch struct {
@@ -72,6 +73,7 @@ type (
 		Conn    Conn
 		Frames  []byte
 		Answers int
+		Code    call.Code // of the answers
 	}
 	// Welcome answers a login: the snapshots, then the rings that were not named, then what came in meanwhile.
 	Welcome struct {

@@ -59,6 +59,8 @@ type host interface {
 	WakeAt(t time.Time)
 	// Rest ends this activation after the present message, unless more have arrived; the next message starts another.
 	Rest()
+	// Resumed is when the process last went on after it had stood still; zero if it never has.
+	Resumed() time.Time
 	// Epoch is a number that no other activation has had.
 	Epoch() uint64
 }

@@ -22,6 +22,7 @@ type sessionActor struct {
 
 	state   *session.State
 	touched time.Time
+	resumed time.Time // the last standstill that the state knows of
 }
 
 func newSession(user call.UserID, cfg *Config, h host, p Peers) *sessionActor {
@@ -61,6 +62,10 @@ func (a *sessionActor) settle() {
 }
 
 func (a *sessionActor) step(msg any) {
+	if at := a.host.Resumed(); at.After(a.resumed) {
+		a.resumed = at
+		a.state.Resume(at)
+	}
 	for _, e := range a.state.Step(msg, a.host.Now()) {
 		a.perform(e)
 	}

@@ -224,7 +224,13 @@ func (a *simActor) post(msg any) {
 // Now, WakeAt, Rest and Epoch make it a host.
 func (a *simActor) Now() time.Time { return a.node.w.now }
 func (a *simActor) Rest()          { a.resting = true }
-func (a *simActor) Epoch() uint64  { return a.node.w.rng.Uint64() }
+func (a *simActor) Resumed() time.Time {
+	if a.node.pausedUntil.After(a.node.w.now) {
+		return time.Time{}
+	}
+	return a.node.pausedUntil
+}
+func (a *simActor) Epoch() uint64 { return a.node.w.rng.Uint64() }
 func (a *simActor) WakeAt(t time.Time) {
 	w := a.node.w
 	a.alarm = w.serial + 1

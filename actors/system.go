@@ -22,6 +22,7 @@ type System struct {
 	cfg      Config
 	proto    *actor.ActorSystem
 	workers  *workers
+	pulse    *pulse
 	calls    *table[call.ID]
 	sessions *table[call.UserID]
 	inFlight atomic.Int64 // requests
@@ -33,7 +34,7 @@ type System struct {
 
 // NewSystem makes the actors of one node; nothing runs by itself until Start.
 func NewSystem(cfg Config) *System {
-	s := &System{cfg: cfg, workers: newWorkers(), gateways: map[uint64]*Gateway{}}
+	s := &System{cfg: cfg, workers: newWorkers(), pulse: newPulse(cfg.Now), gateways: map[uint64]*Gateway{}}
 	warnings := slog.New(warner{cfg.Logger.Handler()}) // what protoactor does otherwise is nobody's business
 	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return warnings }))
 	seed := maphash.MakeSeed()
@@ -87,6 +88,7 @@ func (s *System) Close() {
 	s.calls.close(s.proto.Root.Stop)
 	s.sessions.close(s.proto.Root.Stop)
 	s.workers.close()
+	s.pulse.close()
 	s.proto.Shutdown()
 }
 
@@ -139,6 +141,7 @@ type activationHost[K comparable] struct {
 func (h *activationHost[K]) Now() time.Time     { return h.sys.cfg.Now() }
 func (h *activationHost[K]) WakeAt(t time.Time) { h.a.table.alarms.set(h.a.key, t) }
 func (h *activationHost[K]) Rest()              { h.rest = true }
+func (h *activationHost[K]) Resumed() time.Time { return h.sys.pulse.resumed() }
 func (h *activationHost[K]) Epoch() uint64      { return rand.Uint64() }
 
 // stopBroken ends an actor that panicked: the next message loads it again from what is durable.

@@ -81,6 +81,13 @@ func (s *State) Online(now time.Time) bool { return s.online(call.At(now)) }
 
 func (s *State) online(now call.Millis) bool { return len(s.devices) > 0 || now < s.fresh }
 
+// Resume says that until instant at nobody could hear anything: what devices did not say before it is no silence.
+func (s *State) Resume(at time.Time) {
+	for i := range s.devices {
+		s.devices[i].seen = max(s.devices[i].seen, call.At(at))
+	}
+}
+
 // Connected is how many devices have a connection.
 func (s *State) Connected() int {
 	n := 0

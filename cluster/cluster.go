@@ -46,10 +46,10 @@ type Cluster struct {
 
 // roster says who is alive. membership is one.
 type roster interface {
-	members() []Member // nil: this node has not entered
-	reenter()
-	announceLeaving(limit time.Duration) error
-	leave(limit time.Duration) error
+	start()                                     // enters, by and by
+	members() []Member                          // nil: this node has not entered
+	reenter()                                   // enters anew
+	leave(gone bool, limit time.Duration) error // announces that this node goes, or that it is gone
 	close() error
 }
 
@@ -57,8 +57,8 @@ type roster interface {
 type carrier interface {
 	members([]Member) (left []frame) // whom send may name from now on; gives what had not left for those who are gone
 	send(node string, f frame) error // never blocks: ErrUnknownNode, ErrOverflow
-	idle() bool                      // nothing waits
-	tick()
+	start()                          // takes messages from now on
+	tick()                           // posts what could not be posted
 	close()
 }
 
@@ -75,8 +75,8 @@ const (
 	askAgain  = 2                     // ticks between questions to who has not answered
 )
 
-// Open listens, and goes on joining behind: until it has met another node, or may begin alone, the node owns nothing and
-// View is empty. The error names the field of the Config, or the address that is not to be had.
+// Open listens. Nothing is called back, and no message taken, before Start. The error names the field of the Config, or the
+// address that is not to be had.
 func Open(cfg Config) (*Cluster, error) {
 	cfg, err := cfg.filled()
 	if err != nil {
@@ -92,8 +92,17 @@ func Open(cfg Config) (*Cluster, error) {
 		f.close()
 		return nil, err
 	}
-	c.start(m, f)
+	c.roster, c.carrier = m, f
 	return c, nil
+}
+
+// Start begins to take part, and goes on joining behind: until this node has met another one, or may begin alone, it owns
+// nothing and View is empty. It is called once.
+func (c *Cluster) Start() {
+	c.roster.start()
+	c.carrier.start()
+	c.tasks.Go(c.run)
+	c.tasks.Go(c.watchClock)
 }
 
 // newCluster makes one that can receive and be poked, but does not run yet.
@@ -105,12 +114,6 @@ func newCluster(cfg Config) *Cluster {
 	}
 	c.view.Store(noView(cfg.Name))
 	return c
-}
-
-func (c *Cluster) start(r roster, k carrier) {
-	c.roster, c.carrier = r, k
-	c.tasks.Go(c.run)
-	c.tasks.Go(c.watchClock)
 }
 
 // View is what this node believes now.
@@ -179,11 +182,11 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	if err := c.roster.announceLeaving(broadcast); err != nil {
+	if err := c.roster.leave(false, broadcast); err != nil {
 		c.cfg.Logger.Warn("leaving", "error", err)
 	}
 	err := c.bow(ctx)
-	if left := c.roster.leave(broadcast); err == nil {
+	if left := c.roster.leave(true, broadcast); err == nil {
 		err = left
 	}
 	return err

@@ -23,6 +23,8 @@ type fabric struct {
 	streams sync.WaitGroup // of peers, and to them
 	events  *eventstream.Subscription
 	deliver func(from string, f frame)
+	started chan struct{} // peers' streams wait for it
+	closing chan struct{}
 
 	mu     sync.RWMutex
 	byName map[string]*link
@@ -33,6 +35,7 @@ type fabric struct {
 func openFabric(cfg Config, stats *Stats, deliver func(from string, f frame)) (f *fabric, err error) {
 	f = &fabric{
 		cfg: cfg, stats: stats, log: cfg.Logger, system: cfg.System, deliver: deliver,
+		started: make(chan struct{}), closing: make(chan struct{}),
 		byName: make(map[string]*link), byAddr: make(map[string]*link),
 	}
 	if f.system == nil {
@@ -47,7 +50,7 @@ func openFabric(cfg Config, stats *Stats, deliver func(from string, f frame)) (f
 		return nil, fmt.Errorf("cluster: the actor system has a process named %q already", gatewayName)
 	}
 	f.remote = remote.NewRemote(f.system, remote.Configure(host, port, f.options()...))
-	if err := f.start(); err != nil {
+	if err := f.listen(); err != nil {
 		f.closeSystem()
 		return nil, err
 	}
@@ -62,8 +65,8 @@ func openFabric(cfg Config, stats *Stats, deliver func(from string, f frame)) (f
 	return f, nil
 }
 
-// start runs Remote.Start, which panics where the address is not to be had.
-func (f *fabric) start() (err error) {
+// listen runs Remote.Start, which panics where the address is not to be had.
+func (f *fabric) listen() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("cluster: remote on %s: %v", f.cfg.RemoteBind, p)
@@ -74,6 +77,9 @@ func (f *fabric) start() (err error) {
 }
 
 func (f *fabric) addr() string { return f.system.Address() }
+
+// start lets peers in.
+func (f *fabric) start() { close(f.started) }
 
 // members opens links to who is new and closes those to who is gone or has moved, giving the frames that had not left.
 func (f *fabric) members(members []Member) (left []frame) {
@@ -153,21 +159,12 @@ func (f *fabric) tick() {
 	}
 }
 
-// idle reports whether all that was sent is with the remote.
-func (f *fabric) idle() bool {
-	for _, l := range f.links() {
-		if !l.idle() {
-			return false
-		}
-	}
-	return true
-}
-
 // close stops listening and cuts the connections. Nothing is delivered afterwards.
 //
 // Remote.Shutdown(true) is not used: it stops the endpoint manager while connections still use it, which races, and waits
 // up to ten seconds for streams that end only with their peers.
 func (f *fabric) close() {
+	close(f.closing)
 	f.members(nil)
 	f.remote.Shutdown(false)
 	f.streams.Wait()

@@ -149,13 +149,6 @@ func (l *link) nudge() (lost bool) {
 	return lost
 }
 
-// idle reports whether all that was sent is with the remote.
-func (l *link) idle() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.records) == 0 && !l.flying
-}
-
 // close ends the link and gives what had not left.
 func (l *link) close() []frame {
 	l.mu.Lock()

@@ -116,10 +116,13 @@ func openMembership(cfg Config, stats *Stats, remote string, changed func()) (*m
 		_ = transport.Shutdown()
 		return nil, fmt.Errorf("cluster: membership: %w", err)
 	}
+	return m, nil
+}
+
+func (m *membership) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
 	go m.run(ctx)
-	return m, nil
 }
 
 func resolve(field, host string) (string, error) {
@@ -276,8 +279,11 @@ func (m *membership) alone() bool {
 	return len(m.alive) < 2
 }
 
-// announceLeaving tells the others that this node goes. It waits until that is on its way, for at most the limit.
-func (m *membership) announceLeaving(limit time.Duration) error {
+// leave tells the others that this node goes, or is gone. It waits until that is on its way, for at most the limit.
+func (m *membership) leave(gone bool, limit time.Duration) error {
+	if gone {
+		return m.list.Leave(limit)
+	}
 	m.mu.Lock()
 	m.self.Leaving = true
 	m.mu.Unlock()
@@ -286,14 +292,15 @@ func (m *membership) announceLeaving(limit time.Duration) error {
 	return err
 }
 
-// leave says that this node is gone.
-func (m *membership) leave(limit time.Duration) error { return m.list.Leave(limit) }
-
 // close goes without a word.
 func (m *membership) close() error {
-	m.stop()
+	if m.stop != nil {
+		m.stop()
+	}
 	err := m.list.Shutdown()
-	<-m.done
+	if m.stop != nil {
+		<-m.done
+	}
 	return err
 }
 

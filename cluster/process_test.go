@@ -1,6 +1,10 @@
 package cluster
 
-import "testing"
+import (
+	"syscall"
+	"testing"
+	"time"
+)
 
 // three starts three nodes that agree.
 func three(t *testing.T, tls bool) *rig {
@@ -32,4 +36,121 @@ func TestJoinAndLeaveUnderLoad(t *testing.T) {
 	if stats["overdue"]+left["overdue"] != 0 {
 		t.Errorf("a hand-off was overdue: %v %v", stats, left)
 	}
+}
+
+// during notes the time that a fault takes, from the last moment before it until its traces are gone.
+func during(fault func()) span {
+	from := time.Now().UnixNano()
+	fault()
+	return span{from, time.Now().UnixNano()}
+}
+
+func TestKillAndRestartUnderLoad(t *testing.T) {
+	t.Parallel()
+	r := three(t, false)
+	r.each(order{Do: "load", Rate: 300})
+	killed := during(func() {
+		r.nodes["b"].kill()
+		r.agree("a", "c")
+	})
+	r.each(order{Do: "flush"})
+	r.start("b", "a")
+	r.agree("a", "b", "c")
+	r.nodes["b"].tell(order{Do: "load", Rate: 300})
+	// This time it is back before anybody has missed it.
+	again := during(func() {
+		r.nodes["b"].kill()
+		r.start("b", "c")
+		r.agree("a", "b", "c")
+		r.each(order{Do: "flush"})
+	})
+	r.end()
+	stats := r.closeAll()
+	t.Log(stats)
+	r.check(r.read(), killed, again)
+	if stats["overdue"] != 0 {
+		t.Errorf("somebody waited for a dead node until the time was over: %v", stats)
+	}
+}
+
+func TestPauseUnderLoad(t *testing.T) {
+	t.Parallel()
+	r := three(t, false)
+	r.each(order{Do: "load", Rate: 200})
+	b := r.nodes["b"]
+	paused := during(func() {
+		if err := b.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		r.agree("a", "c")
+		if err := b.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		b.until("to notice that it stood still", func() bool { return b.anew })
+		r.agree("a", "b", "c")
+		r.each(order{Do: "flush"})
+	})
+	r.end()
+	stats := r.closeAll()
+	t.Log(stats)
+	r.check(r.read(), paused)
+	if stats["pauses"] == 0 {
+		t.Error("no pause was noticed")
+	}
+}
+
+func TestPartitionHeals(t *testing.T) {
+	t.Parallel()
+	r := three(t, true)
+	r.each(order{Do: "load", Rate: 200})
+	apart := during(func() {
+		a, b, c := r.nodes["a"].addrs(), r.nodes["b"].addrs(), r.nodes["c"].addrs()
+		r.nodes["c"].tell(order{Do: "cut", Addrs: append(a, b...)})
+		r.nodes["a"].tell(order{Do: "cut", Addrs: c})
+		r.nodes["b"].tell(order{Do: "cut", Addrs: c})
+		r.agree("a", "b")
+		r.agree("c")
+		r.each(order{Do: "cut"})
+		r.agree("a", "b", "c")
+		r.each(order{Do: "flush"})
+	})
+	r.end()
+	stats := r.closeAll()
+	t.Log(stats)
+	r.check(r.read(), apart)
+}
+
+func TestMessagesOfANewerVersion(t *testing.T) {
+	t.Parallel()
+	r := three(t, false)
+	r.nodes["a"].tell(order{Do: "alien", Node: "b"})
+	r.each(order{Do: "load", Rate: 200})
+	r.nodes["a"].tell(order{Do: "alien", Node: "b"})
+	r.each(order{Do: "flush"})
+	r.nodes["a"].tell(order{Do: "alien", Node: "b"})
+	r.nodes["a"].tell(order{Do: "big", Node: "b"})
+	r.each(order{Do: "flush"})
+	r.end()
+	b := r.nodes["b"].close()
+	if b["unknown"] != 3*7 || b["panics"] != 0 {
+		t.Errorf("b dropped %d unknown messages of 21, and panicked %d times", b["unknown"], b["panics"])
+	}
+	r.closeAll()
+	r.check(r.read())
+}
+
+func TestSeedsBeginOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "a", "b", "c")
+	for _, name := range []string{"a", "b", "c"} { // all at the same time, each knows all
+		r.start(name, "a", "b", "c")
+	}
+	r.agree("a", "b", "c")
+	r.closeAll()
+	r.start("a", "a", "b", "c") // nobody else is there: a seed begins alone
+	r.agree("a")
+	r.start("c", "b") // no seed, and its seed is dead: it owns nothing until b is there
+	r.start("b", "a")
+	r.agree("a", "b", "c")
+	r.closeAll()
 }

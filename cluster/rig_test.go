@@ -23,12 +23,12 @@ const patience = 30 * time.Second
 
 // rig is a set of nodes in processes of their own, on loopback.
 type rig struct {
-	t     *testing.T
-	dir   string
-	tls   bool
-	nodes map[string]*node
-	ports []int
-	ended []*node // former lives of nodes
+	t        *testing.T
+	dir      string
+	tls      bool
+	nodes    map[string]*node
+	ports    []int
+	settings map[string]setting
 }
 
 // node is one process.
@@ -38,20 +38,19 @@ type node struct {
 	cmd     *exec.Cmd
 	in      io.WriteCloser
 	stderr  bytes.Buffer
-	killed  bool
 
 	mu      sync.Mutex
 	news    *sync.Cond
 	version uint64
 	members []string
-	owns    int
+	anew    bool // it had no members once, after it had some
 	done    []report
 	exited  bool
 }
 
 func newRig(t *testing.T, names ...string) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), nodes: make(map[string]*node)}
+	r := &rig{t: t, dir: t.TempDir(), nodes: make(map[string]*node), settings: make(map[string]setting)}
 	if err := Certs(r.dir, names, "127.0.0.1"); err != nil {
 		t.Fatal(err)
 	}
@@ -89,28 +88,34 @@ func (r *rig) freePort() int {
 	return 0
 }
 
+// setting gives a node its addresses and files, for all its lives.
+func (r *rig) setting(name string) setting {
+	s, ok := r.settings[name]
+	if ok {
+		return s
+	}
+	s = setting{
+		Name: name, Bind: fmt.Sprintf("127.0.0.1:%d", r.freePort()), Remote: fmt.Sprintf("127.0.0.1:%d", r.freePort()),
+		Log: filepath.Join(r.dir, name+".log"), Key: bytes.Repeat([]byte{7}, 32), Verbose: os.Getenv("CARILLON_CLUSTER_VERBOSE") != "",
+	}
+	if r.tls {
+		s.TLS = TLSFiles{
+			CA: filepath.Join(r.dir, "ca.pem"), Cert: filepath.Join(r.dir, name+".pem"), Key: filepath.Join(r.dir, name+"-key.pem"),
+		}
+	}
+	r.settings[name] = s
+	return s
+}
+
+func (n *node) addrs() []string { return []string{n.setting.Bind, n.setting.Remote} }
+
 // start starts a node, on the addresses that it had before if it had any.
 func (r *rig) start(name string, join ...string) *node {
 	r.t.Helper()
-	n := &node{t: r.t}
+	n := &node{t: r.t, setting: r.setting(name)}
 	n.news = sync.NewCond(&n.mu)
-	if before := r.nodes[name]; before != nil {
-		n.setting = before.setting
-		r.ended = append(r.ended, before)
-	} else {
-		n.setting = setting{
-			Name: name, Bind: fmt.Sprintf("127.0.0.1:%d", r.freePort()), Remote: fmt.Sprintf("127.0.0.1:%d", r.freePort()),
-			Log: filepath.Join(r.dir, name+".log"), Key: bytes.Repeat([]byte{7}, 32), Verbose: os.Getenv("CARILLON_CLUSTER_VERBOSE") != "",
-		}
-		if r.tls {
-			n.setting.TLS = TLSFiles{
-				CA: filepath.Join(r.dir, "ca.pem"), Cert: filepath.Join(r.dir, name+".pem"), Key: filepath.Join(r.dir, name+"-key.pem"),
-			}
-		}
-	}
-	n.setting.Join = nil
 	for _, other := range join {
-		n.setting.Join = append(n.setting.Join, r.nodes[other].setting.Bind)
+		n.setting.Join = append(n.setting.Join, r.setting(other).Bind)
 	}
 	encoded, err := json.Marshal(n.setting)
 	if err != nil {
@@ -145,7 +150,8 @@ func (n *node) listen(out io.Reader) {
 		}
 		n.mu.Lock()
 		if r.Event == "view" {
-			n.version, n.members, n.owns = r.Version, r.Members, r.Owns
+			n.version, n.members = r.Version, r.Members
+			n.anew = n.anew || len(r.Members) == 0
 		} else {
 			n.done = append(n.done, r)
 		}
@@ -201,7 +207,6 @@ func (n *node) tell(o order) report {
 
 // kill is kill -9.
 func (n *node) kill() {
-	n.killed = true
 	_ = n.cmd.Process.Kill()
 	n.until("to end", func() bool { return n.exited })
 }

@@ -89,6 +89,13 @@ func (f *fabric) accept(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 			err = status.Error(codes.Internal, "cluster: panic")
 		}
 	}()
+	select {
+	case <-f.started:
+	case <-f.closing:
+		return status.Error(codes.Unavailable, "cluster: closed")
+	case <-stream.Context().Done():
+		return stream.Context().Err()
+	}
 	return handle(srv, &inbound{ServerStream: stream, stats: f.stats})
 }
 

@@ -235,7 +235,7 @@ func (a *callActor) tells(events []call.Event, c *command, refused *call.Refusal
 				return t
 			}
 		}
-		t := &tell{user: u, Tell: session.Tell{Call: a.id, Epoch: a.epoch}}
+		t := &tell{user: u, Tell: session.Tell{Call: a.id, Epoch: a.epoch, Version: a.state.Version}}
 		out = append(out, t)
 		return t
 	}

@@ -22,7 +22,7 @@ type checker struct {
 }
 
 // simStale is how old a message can be: delayed, and then frozen with its node.
-const simStale = 13 * time.Second
+const simStale = 16 * time.Second
 
 type intentKey struct {
 	user call.UserID

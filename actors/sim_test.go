@@ -87,7 +87,7 @@ var plants = []plant{
 	{name: "a restarted node forgets open calls", within: 300, amnesia: true},
 	{name: "no command window", within: 20, apply: forgetCommands},
 	{name: "a deadline is not applied first", within: 40, apply: commandBeforeDeadline},
-	{name: "a lost tell is not repaired", within: 40, apply: tellOnce},
+	{name: "a lost tell is not repaired", within: 100, apply: tellOnce},
 	{name: "a switch of the main device is told to others", within: 40, apply: tellMoves},
 	{name: "an answered call is told to every device", within: 20, apply: tellAllDevices},
 	{name: "a caller who vanished goes unnoticed", within: 300, apply: ignoreAbsence},

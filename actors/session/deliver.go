@@ -9,6 +9,9 @@ import (
 // tell hands a call's frames to the devices they are for, all frames of one device together, and acknowledges. A user
 // without devices is told too: he learns the outcome in the sync of his next login (SPEC 9.4).
 func (t *turn) tell(m Tell) {
+	if t.overtaken(m) {
+		m.Items = nil
+	}
 	for i := range t.devices {
 		d := &t.devices[i]
 		if d.conn == (Conn{}) {
@@ -31,6 +34,25 @@ func (t *turn) tell(m Tell) {
 	if m.Seq > 0 {
 		t.do(Ack{Call: m.Call, Epoch: m.Epoch, From: m.From, Seq: m.Seq})
 	}
+}
+
+// overtaken reports whether the call has told something newer already: a device that came in between would take the old
+// word for news.
+func (t *turn) overtaken(m Tell) bool {
+	if m.Seq == 0 {
+		return false
+	}
+	i := slices.IndexFunc(t.latest, func(l latest) bool { return l.call == m.Call })
+	if i >= 0 && m.Version < t.latest[i].version {
+		return true
+	}
+	if i >= 0 {
+		t.latest = slices.Delete(t.latest, i, i+1)
+	} else if len(t.latest) >= maxLatest {
+		t.latest = slices.Delete(t.latest, 0, 1)
+	}
+	t.latest = append(t.latest, latest{m.Call, m.Version})
+	return false
 }
 
 func (it *Item) reaches(d call.DeviceID) bool {

@@ -36,6 +36,7 @@ type (
 		Call      call.ID
 		Epoch     uint64 // of the call's owner; returned in the acknowledgement
 		From, Seq uint64 // what to acknowledge; both zero: nothing
+		Version   uint64 // of the call; what is older than the last one heard is not handed on
 		Items     []Item
 		AnswerTo  Conn
 		Answer    []byte

@@ -23,6 +23,7 @@ type Rules struct {
 const (
 	MaxCalls    = 256             // calls asked for one login's sync
 	maxWatchers = 256             // calls that may watch one user
+	maxLatest   = 32              // calls whose last version is remembered
 	maxHeld     = 64 << 10        // bytes held for a device whose login is not answered yet
 	syncWait    = 2 * time.Second // how long a login waits for the calls it asked
 	askAgain    = 500 * time.Millisecond
@@ -35,6 +36,7 @@ type State struct {
 	rules    Rules
 	devices  []device
 	watchers []watcher
+	latest   []latest    // of the calls that told something lately, at most maxLatest
 	fresh    call.Millis // until then devices that were not seen yet count as in grace; zero = over
 }
 
@@ -61,6 +63,12 @@ type join struct {
 type awaited struct {
 	call call.ID
 	seq  uint64 // it has told the session of this change meanwhile: an older word comes too late
+}
+
+// latest is how far a call has told.
+type latest struct {
+	call    call.ID
+	version uint64
 }
 
 // watcher is a call that wants to know whether the user is there.

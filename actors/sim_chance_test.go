@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"carillon/actors/call"
@@ -16,6 +17,7 @@ const (
 	simGrace     = 7 * time.Second
 	simLongest   = 100 * time.Second // MaxDuration
 	simFaults    = 60 * time.Second  // how long users act and things go wrong
+	simRepair    = 4 * time.Second   // within which devices are in step again: 2 s, and what a login may take
 	simQuiet     = 200 * time.Second // how long they settle
 )
 
@@ -49,6 +51,8 @@ func (w *world) play() {
 		w.start()
 	}
 	w.node.pausedUntil = w.now
+	w.run(w.now.Add(2 * simRepair))
+	w.check.inStep()
 	w.run(w.now.Add(simQuiet))
 	if w.failed == "" {
 		w.check.settled()
@@ -134,11 +138,16 @@ func (w *world) misfortune() {
 		if a := w.anyCall(); a != nil {
 			w.note("a second activation of call %s", a.call)
 			twin := n.activateCall(a.call)
-			w.at(w.now.Add(w.between(time.Second, 10*time.Second)), n, func() {
-				if !twin.gone {
-					n.breakDown(twin)
+			end := func() { // whoever is left when two have owned a call starts from the store
+				if twin.gone {
+					return
 				}
-			})
+				for _, one := range slices.Clone(n.calls[twin.call]) {
+					n.breakDown(one)
+				}
+			}
+			w.at(w.now.Add(w.between(time.Second, 10*time.Second)), n, end)
+			w.at(simStart.Add(simFaults), n, end)
 		}
 	case w.chance(25):
 		if a := w.anyCall(); a != nil {

@@ -14,6 +14,7 @@ type checker struct {
 	lossy      float64 // percent of messages between actors that suffer something
 	storeFails float64 // percent of writes that fail
 
+	changed  map[call.ID]time.Time     // when the version last rose
 	history  map[call.ID][]call.State  // all that was ever durable
 	outcomes map[intentKey]call.Code   // as durable
 	answers  map[intentKey]call.Code   // as first told to the client
@@ -31,7 +32,7 @@ type intentKey struct {
 
 func newChecker(w *world) *checker {
 	c := &checker{
-		w: w, history: map[call.ID][]call.State{}, outcomes: map[intentKey]call.Code{},
+		w: w, changed: map[call.ID]time.Time{}, history: map[call.ID][]call.State{}, outcomes: map[intentKey]call.Code{},
 		answers: map[intentKey]call.Code{}, made: map[intentKey]call.ID{}, here: map[call.UserID]time.Time{},
 	}
 	if w.rng.IntN(4) > 0 { // every fourth world has a perfect network and a perfect disk
@@ -72,6 +73,9 @@ func (c *checker) saved(old, next call.State) {
 		}
 	}
 	c.deserted(old, next)
+	if next.Version > old.Version {
+		c.changed[next.ID] = w.now
+	}
 	c.history[next.ID] = append(c.history[next.ID], next)
 }
 
@@ -224,6 +228,32 @@ func (c *checker) remembered(id call.ID, key intentKey) bool {
 	s := c.w.store.calls[id]
 	_, ok := s.Outcome(key.user, key.id)
 	return ok
+}
+
+// inStep looks at the world when things have not gone wrong for a while: every connected device knows how its calls stand
+// (SPEC 9.4: a lost message is repaired within 2 s of the fault's end).
+func (c *checker) inStep() {
+	w := c.w
+	for _, d := range w.devices {
+		if d.conn == nil || !d.conn.loggedIn || d.silent || w.now.Sub(d.conn.since) < simRepair {
+			continue
+		}
+		for _, id := range w.store.order {
+			s := w.store.calls[id]
+			p := s.Find(d.user)
+			if p == nil || w.now.Sub(c.changed[id]) < simRepair || p.Deadline != 0 && w.now.Sub(p.Deadline.Time()).Abs() < simRepair {
+				continue
+			}
+			k := d.known[id]
+			believes := k != nil && k.live
+			rings := s.Open() && p.State.Pending()
+			lives := rings || s.Open() && p.State == call.Accepted && p.Main == d.id
+			if believes && !lives || rings && !believes {
+				w.fail("%s/%s is out of step: call %s, in which %s is %s, is live for it: %t, the device believes: %t",
+					d.user, d.id, id, d.user, p.State, lives, believes)
+			}
+		}
+	}
 }
 
 // settled looks at the world after everything had time to heal: every call has ended and is at rest, every device knows.

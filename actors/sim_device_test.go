@@ -56,6 +56,7 @@ type simConn struct {
 	closed   bool
 	loggedIn bool
 	hello    uint64 // request ID of the login
+	since    time.Time
 	upTo     time.Time
 	downTo   time.Time
 }
@@ -137,7 +138,7 @@ func (d *simDevice) connect() {
 		return
 	}
 	w.serial++
-	c := &simConn{d: d, number: w.serial, node: w.node}
+	c := &simConn{d: d, number: w.serial, node: w.node, since: w.now}
 	c.gateway = w.node.open(c)
 	d.conn, d.silent = c, false
 	d.requests++

@@ -90,8 +90,8 @@ var plants = []plant{
 	{name: "a lost tell is not repaired", within: 100, apply: tellOnce},
 	{name: "a switch of the main device is told to others", within: 40, apply: tellMoves},
 	{name: "an answered call is told to every device", within: 20, apply: tellAllDevices},
-	{name: "a caller who vanished goes unnoticed", within: 300, apply: ignoreAbsence},
-	{name: "an ended call is let go before everybody knows", within: 300, apply: closeEarly},
+	{name: "a caller who vanished goes unnoticed", within: 150, apply: ignoreAbsence},
+	{name: "an ended call is let go before everybody knows", within: 150, apply: closeEarly},
 }
 
 func TestSimulatorFindsPlantedBugs(t *testing.T) {

@@ -40,7 +40,9 @@ const (
 	readWait         = 3 * time.Second        // how long a read is repeated
 	retryPause       = 20 * time.Millisecond  // between two attempts, at first
 	retryPauseMax    = 500 * time.Millisecond // and at most
+	checkAfter       = time.Second            // a connection that wasn't used for so long is tried before it is relied on
 	pulseInterval    = time.Second            // the database is asked whether it is there, when nobody has used it for so long
+	refusalShown     = 10 * time.Second       // how long Health tells of a commit that the database has refused
 	openTimeout      = 2 * time.Minute        // for connecting, migrating and the partitions
 	reachTimeout     = 10 * time.Second       // of it for a server that is starting
 	lockTimeout      = time.Second            // for making and dropping partitions, which stops everybody else

@@ -57,7 +57,7 @@ func (l *ledger) crash(mem *vfs.MemFS, r *rand.Rand) crash {
 }
 
 // owner plays calls at random: users ring, answer, quit, come later; calls end and are closed.
-func (l *ledger) owner(p *Pebble, r *rand.Rand, ids []call.ID, steps int) error {
+func (l *ledger) owner(p store, r *rand.Rand, ids []call.ID, steps int) error {
 	now := make(map[call.ID]call.State)
 	for range steps {
 		id := ids[r.IntN(len(ids))]

@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -93,7 +94,7 @@ func (f *front) await(ctx context.Context, e *entry, q *queue) error {
 	case <-ctx.Done():
 		why = ctx.Err()
 	case <-f.ended:
-		why = f.err()
+		why = errors.New(f.err().Error()) // which wraps call.ErrUnavailable: more than is known of what is under way
 	}
 	if q.withdraw(e) {
 		return fmt.Errorf("%w: %w", call.ErrUnavailable, why)
@@ -103,7 +104,7 @@ func (f *front) await(ctx context.Context, e *entry, q *queue) error {
 		f.recycle(e)
 		return err
 	default: // under way: the committer sends to nobody, and e is garbage after that
-		return fmt.Errorf("%w: %v", call.ErrUnknown, why) // why may say that nothing was written, which isn't known
+		return fmt.Errorf("%w: %w", call.ErrUnknown, why)
 	}
 }
 

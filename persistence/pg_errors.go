@@ -41,6 +41,16 @@ func transient(code string) bool {
 	return code == "25006" || code == "55P03" // a standby; a lock not had in time
 }
 
+// broken reports whether the connection that met err should be given up: it is closed, or its server can't write any more.
+func broken(err error) bool {
+	var said *pgconn.PgError
+	if !errors.As(err, &said) {
+		return true
+	}
+	class := said.Code[:min(2, len(said.Code))]
+	return transient(said.Code) && class != "40" && class != "55" && said.Code != "57014"
+}
+
 // passing reports whether a read that failed is worth repeating.
 func passing(err error) bool {
 	var said *pgconn.PgError

@@ -123,7 +123,7 @@ func (p *Postgres) decode(r leaf) (call.State, error) {
 // OpenCalls is Pebble.OpenCalls.
 func (p *Postgres) OpenCalls(ctx context.Context, shards []uint16, visit func(id call.ID, deadline time.Time) error) error {
 	const page = `select l.id, l.record from unnest($1::bigint[], $2::bigint[]) as s(first, last)
-join live l on l.id >= s.first and l.id <= s.last order by l.id limit $3`
+cross join lateral (select id, record from live where id >= s.first and id <= s.last order by id limit $3) l order by l.id limit $3`
 	spans := spansOf(shards)
 	for len(spans) > 0 {
 		part := spans[:min(len(spans), spanChunk)]

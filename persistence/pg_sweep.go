@@ -113,7 +113,7 @@ func (p *Postgres) turnDays(ctx context.Context, before call.Millis) error {
 }
 
 // prepareDays makes the partitions from yesterday on. What can't be made now is made with a later sweep; until then the
-// default partition takes the records.
+// default partition takes the records, and keeps those of a day that it has begun.
 func (p *Postgres) prepareDays(ctx context.Context) error {
 	if !p.partitioned {
 		return nil
@@ -135,7 +135,9 @@ func (p *Postgres) prepareDays(ctx context.Context) error {
 		})
 		if err != nil && !collided(err) {
 			p.config.Logger.Warn("retention: the partition of a day isn't made yet", "day", day.Format(time.DateOnly), "error", err)
-			return ctx.Err()
+			if ctx.Err() != nil || passing(err) { // others have waited for this long enough
+				return ctx.Err()
+			}
 		}
 	}
 	return nil
@@ -152,12 +154,18 @@ func (p *Postgres) dropDays(ctx context.Context, before call.Millis) error {
 		if end > int64(before) {
 			continue
 		}
+		var used bool
+		const ask = "select exists (select 1 from calls where closed >= $1 and closed < $2)"
+		if err := p.pool.QueryRow(ctx, ask, first, end).Scan(&used); err != nil {
+			return err
+		}
+		if used { // by a call that couldn't be read
+			continue
+		}
 		err := p.exclusively(ctx, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "lock table history in access exclusive mode"); err != nil {
 				return err
 			}
-			var used bool
-			const ask = "select exists (select 1 from calls where closed >= $1 and closed < $2)"
 			if err := tx.QueryRow(ctx, ask, first, end).Scan(&used); err != nil || used {
 				return err
 			}

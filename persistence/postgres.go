@@ -111,23 +111,22 @@ func tune(c *pgx.ConnConfig) {
 	if c.ValidateConnect == nil { // after a failover the old address may lead to a standby
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	for name, value := range map[string]string{
-		"application_name":                    "carillon",
-		"statement_timeout":                   millis(statementTimeout),
-		"idle_in_transaction_session_timeout": millis(statementTimeout),
-	} {
-		if c.RuntimeParams[name] == "" {
-			c.RuntimeParams[name] = value
-		}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "carillon"
 	}
 }
 
 func millis(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
 
-// steady has the planner of PostgreSQL keep to the indexes, whatever it thinks of a table that has just been created. Other
-// servers don't know these settings, and need them less.
+// steady bounds what the server does for a new connection, and has the planner of PostgreSQL keep to the indexes, whatever it
+// thinks of a table that has just been made. Other servers don't know its settings, and need them less.
 func steady(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, "set plan_cache_mode = force_generic_plan; set enable_seqscan = off")
+	bound := millis(statementTimeout)
+	_, err := conn.Exec(ctx, "set statement_timeout = "+bound+"; set idle_in_transaction_session_timeout = "+bound)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "set plan_cache_mode = force_generic_plan; set enable_seqscan = off")
 	var said *pgconn.PgError
 	if errors.As(err, &said) && !transient(said.Code) {
 		return nil

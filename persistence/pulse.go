@@ -2,9 +2,12 @@ package persistence
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
+
+	"carillon/actors/call"
 )
 
 // pulse knows whether the database answers: by what those who use it meet, and when nobody does, by asking it.
@@ -16,6 +19,9 @@ type pulse struct {
 	mu    sync.Mutex
 	heard time.Time // when it last answered
 	lost  error     // why it doesn't; nil: it does
+
+	refused error // what it said when it last refused a commit
+	when    time.Time
 }
 
 func newPulse(log *slog.Logger) *pulse { return &pulse{logger: log, heard: time.Now()} }
@@ -74,12 +80,22 @@ func (p *pulse) miss(err error) {
 	p.lost = err
 }
 
-// err is nil while the database answers.
+// refuse notes that it answers, but takes no commits.
+func (p *pulse) refuse(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused, p.when = err, time.Now()
+}
+
+// err is nil while the database answers and hasn't just refused a commit.
 func (p *pulse) err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.lost == nil {
-		return nil
+	switch {
+	case p.lost != nil:
+		return unreachable(p.lost)
+	case p.refused != nil && time.Since(p.when) < refusalShown:
+		return fmt.Errorf("%w: the database refuses to write: %w", call.ErrUnavailable, p.refused)
 	}
-	return unreachable(p.lost)
+	return nil
 }

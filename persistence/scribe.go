@@ -20,7 +20,8 @@ type scribe struct {
 	*queue
 	p     *Postgres
 	conn  *pgx.Conn // nil when there is none
-	lost  time.Time // since when there is none
+	used  time.Time // when it was last known to be good
+	lost  time.Time // since when none can be had; zero: it hasn't been tried
 	tried time.Time // when one was last asked for
 	why   error     // of the last failure to get one
 	group []*entry
@@ -31,8 +32,10 @@ type scribe struct {
 	seen    map[call.ID]struct{}
 }
 
+var errOvertaken = errors.New("it wasn't written, and what it builds on is stored all the same")
+
 func newScribe(p *Postgres, q *queue) *scribe {
-	return &scribe{queue: q, p: p, lost: time.Now(), seen: make(map[call.ID]struct{})}
+	return &scribe{queue: q, p: p, seen: make(map[call.ID]struct{})}
 }
 
 // run commits until the queue is stopped and empty. A connection comes first: what waits for one can still be withdrawn.
@@ -69,15 +72,16 @@ func verdict(group []*entry, err error) {
 // connect returns with a connection, or with an error when the database has not been reachable for reachWait. Then it asks
 // only now and again, and answers at once in between.
 func (s *scribe) connect() error {
+	s.check()
 	for wait := retryPause; s.conn == nil; wait = min(2*wait, retryPauseMax) {
-		if time.Since(s.lost) > reachWait && time.Since(s.tried) < retryPauseMax {
+		if s.late() && time.Since(s.tried) < retryPauseMax {
 			return s.why
 		}
 		err := s.dial()
 		if err == nil {
 			return nil
 		}
-		if time.Since(s.lost) > reachWait {
+		if s.late() {
 			return err
 		}
 		if perr := pause(s.p.life, wait); perr != nil {
@@ -85,6 +89,22 @@ func (s *scribe) connect() error {
 		}
 	}
 	return nil
+}
+
+// late reports whether the database hasn't been reachable for reachWait.
+func (s *scribe) late() bool { return !s.lost.IsZero() && time.Since(s.lost) > reachWait }
+
+// check gives up a connection that died while nobody used it, before anything is sent over it: what is sent and not answered
+// may have been written.
+func (s *scribe) check() {
+	if s.conn == nil || time.Since(s.used) < checkAfter {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.p.life, dialTimeout)
+	defer cancel()
+	if s.conn.Ping(ctx) != nil {
+		s.hangUp()
+	}
 }
 
 // dial tries once.
@@ -101,10 +121,13 @@ func (s *scribe) dial() error {
 			_ = conn.Close(ctx)
 		}
 		s.why = err
+		if s.lost.IsZero() {
+			s.lost = s.tried
+		}
 		s.p.pulse.miss(err)
 		return err
 	}
-	s.conn, s.why = conn, nil
+	s.conn, s.used, s.lost, s.why = conn, time.Now(), time.Time{}, nil
 	return nil
 }
 
@@ -116,7 +139,7 @@ func (s *scribe) hangUp() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = s.conn.Close(ctx)
-	s.conn, s.lost = nil, time.Now()
+	s.conn = nil
 }
 
 // commit gives each entry its verdict. A statement can write a call only once, so the group goes in rounds: the second
@@ -155,6 +178,7 @@ func (s *scribe) settle(open []*entry) {
 		}
 		open, sent, last = s.attempt(open, sent)
 		if last != nil && !sent && judge(last) == refused {
+			s.p.pulse.refuse(last)
 			verdict(open, fmt.Errorf("%w: %w", call.ErrUnavailable, last))
 			return
 		}
@@ -194,6 +218,7 @@ func (s *scribe) attempt(open []*entry, sent bool) ([]*entry, bool, error) {
 		s.met(err)
 		return open, sent || judge(err) == unsettled, err
 	}
+	s.used = time.Now()
 	s.p.pulse.beat()
 	lost := open[:0:0]
 	for _, e := range open {
@@ -206,13 +231,16 @@ func (s *scribe) attempt(open []*entry, sent bool) ([]*entry, bool, error) {
 			e.err = call.ErrConflict
 		}
 	}
-	return lost, sent, nil
+	if len(lost) > 0 {
+		return lost, sent, errOvertaken
+	}
+	return nil, sent, nil
 }
 
 // met decides whether the connection is still good after an error.
 func (s *scribe) met(err error) {
 	s.p.config.Logger.Warn("commit not confirmed", "error", err)
-	if s.conn.IsClosed() || s.conn.PgConn().TxStatus() != 'I' || errors.Is(err, context.DeadlineExceeded) {
+	if s.conn.IsClosed() || s.conn.PgConn().TxStatus() != 'I' || broken(err) {
 		s.hangUp()
 	}
 }

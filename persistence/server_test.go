@@ -153,7 +153,7 @@ func (s *server) startOnce() error {
 	flags := append([]string{
 		"listen_addresses=127.0.0.1", fmt.Sprint("port=", s.port), "unix_socket_directories=" + s.dir, "max_connections=60", "shared_buffers=64MB",
 	}, s.flags...)
-	script := fmt.Sprintf("%s/postgres -D %s/data -c %s >>%s/log 2>&1 & p=$!; read -r _; kill -INT $p; wait $p", s.bin, s.dir, strings.Join(flags, " -c "), s.dir)
+	script := fmt.Sprintf("%s/postgres -D %s/data -c %s >>%s/log 2>&1 & p=$!; read -r _; while kill -INT $p 2>/dev/null; do sleep 0.05; done; wait $p", s.bin, s.dir, strings.Join(flags, " -c "), s.dir)
 	s.guard = exec.Command("/bin/sh", "-c", script)
 	s.guard.Dir = s.dir
 	s.guard.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
@@ -162,6 +162,7 @@ func (s *server) startOnce() error {
 		return err
 	}
 	s.input = in
+	began := time.Now()
 	if err := s.guard.Start(); err != nil {
 		return err
 	}
@@ -175,20 +176,11 @@ func (s *server) startOnce() error {
 		if ctx.Err() != nil {
 			return err
 		}
-		if perr := s.pid(); perr == 0 && time.Now().After(s.began().Add(2*time.Second)) {
+		if s.pid() == 0 && time.Since(began) > 2*time.Second {
 			return err // it has given up
 		}
 		_ = pause(ctx, 10*time.Millisecond)
 	}
-}
-
-// began is when the guard was started, as its log's directory entry tells.
-func (s *server) began() time.Time {
-	info, err := os.Stat(s.dir + "/log")
-	if err != nil {
-		return time.Now()
-	}
-	return info.ModTime()
 }
 
 // pid is the process number of the server's main process, 0 when there is none.

@@ -13,13 +13,38 @@ import (
 	"carillon/actors/call"
 )
 
-// BenchmarkSave plays whole calls (create, two updates, close) on a real directory, so many at a time, and prints
-// transitions per second, their mean group and the CPU time of the whole process per transition.
+// BenchmarkSave plays calls on a Pebble in a real directory.
 func BenchmarkSave(b *testing.B) {
+	benchmarkSave(b, func(c Config) store {
+		c.Dir = b.TempDir()
+		return mustOpen(b, c)
+	})
+}
+
+// BenchmarkSharedSave plays calls on a PostgreSQL that syncs its log, over loopback. Its processes' CPU isn't counted.
+func BenchmarkSharedSave(b *testing.B) {
+	sharedServer(b)
+	s, err := newServer("shared_buffers=512MB", "max_wal_size=4GB")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.remove()
+	benchmarkSave(b, func(c Config) store {
+		c.DSN = s.dsn("postgres")
+		return mustOpenPostgres(b, c)
+	})
+}
+
+// calls numbers the calls of all benchmarks: a database is used again.
+var calls atomic.Uint64
+
+// benchmarkSave plays whole calls (create, two updates, close), so many at a time, and prints
+// transitions per second, their mean group and the CPU time of the whole process per transition.
+func benchmarkSave(b *testing.B, open func(Config) store) {
 	for _, concurrent := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprint(concurrent), func(b *testing.B) {
 			var groups, grouped atomic.Int64
-			p := mustOpen(b, Config{Dir: b.TempDir(), Observe: func(n int, _ time.Duration) {
+			p := open(Config{Observe: func(n int, _ time.Duration) {
 				groups.Add(1)
 				grouped.Add(int64(n))
 			}})
@@ -35,7 +60,7 @@ func BenchmarkSave(b *testing.B) {
 						if n > uint64(b.N) {
 							return
 						}
-						if err := playCall(p, call.ID(n*0x9e3779b97f4a7c15)); err != nil {
+						if err := playCall(p, call.ID(calls.Add(1)*0x9e3779b97f4a7c15)); err != nil {
 							b.Error(err)
 							return
 						}

@@ -57,6 +57,7 @@ var architecture = map[string]rule{
 		others: []string{
 			"github.com/hashicorp/memberlist", "github.com/asynkron/protoactor-go/actor",
 			"github.com/asynkron/protoactor-go/remote", "google.golang.org/grpc",
+			"google.golang.org/protobuf", // all that remote carries
 		},
 		testOthers: []string{"google.golang.org/protobuf"},
 		why:        "who is alive and who owns an identity; it knows nothing of calls",

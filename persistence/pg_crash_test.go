@@ -131,6 +131,7 @@ func TestServerCrash(t *testing.T) {
 
 // TestServerAway: while the server is down, writes are refused cleanly, Health says so, and all is well again afterwards.
 func TestServerAway(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := ownServer(t, "fsync=off")
 	p := closing(t, mustOpenPostgres(t, Config{DSN: s.dsn("postgres")}))
 	a := ringing(2, 0, "ann", "bob")
@@ -142,16 +143,30 @@ func TestServerAway(t *testing.T) {
 	if err := p.Save(ctx, []call.Transition{create(ringing(4, 0, "ann", "bob"))})[0]; !errors.Is(err, call.ErrUnavailable) {
 		t.Fatalf("with a short patience: %v", err)
 	}
-	for range 3 {
-		if err := p.Save(t.Context(), []call.Transition{with(a, closed)})[0]; !errors.Is(err, call.ErrUnavailable) {
-			t.Fatalf("with a long patience: %v", err)
+	reading, registration := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := p.PendingFor(context.Background(), "ann")
+		reading <- err
+	}()
+	go func() { // of a user who isn't looked up before
+		e := p.entry(register)
+		e.user = "ann"
+		q := p.queues[1]
+		err := p.submit(context.Background(), e, q)
+		if err == nil {
+			err = p.await(context.Background(), e, q)
 		}
-	}
-	if err := p.Register(t.Context(), "ann"); !errors.Is(err, call.ErrUnavailable) {
-		t.Fatalf("registration: %v", err)
-	}
-	if _, err := p.Load(t.Context(), 2); !errors.Is(err, call.ErrUnavailable) {
-		t.Fatalf("reading: %v", err)
+		registration <- err
+	}()
+	for what, err := range map[string]error{
+		"the first waits": <-background(t.Context(), p, with(a, closed)),
+		"the second":      <-background(t.Context(), p, with(a, closed)),
+		"registration":    <-registration,
+		"reading":         <-reading,
+	} {
+		if !errors.Is(err, call.ErrUnavailable) || errors.Is(err, call.ErrUnknown) {
+			t.Fatalf("%s: %v", what, err)
+		}
 	}
 	same(t, "queued", p.Queued(), 0)
 	if err := s.start(); err != nil {
@@ -165,6 +180,7 @@ func TestServerAway(t *testing.T) {
 
 // TestServerRestart: a transition that comes while the server restarts waits for it.
 func TestServerRestart(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := ownServer(t, "fsync=off")
 	p := closing(t, mustOpenPostgres(t, Config{DSN: s.dsn("postgres")}))
 	a := ringing(2, 0, "ann", "bob")

@@ -110,7 +110,11 @@ func newServer(flags ...string) (*server, error) {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	return s, s.start()
+	if err := s.start(); err != nil {
+		s.remove()
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *server) command(name string, args ...string) *exec.Cmd {

@@ -30,9 +30,9 @@ func consistentTables(t testing.TB, p *Postgres) {
 				want[key] = true
 			}
 			for _, u := range s.Users {
-				want[fmt.Sprint("user_calls ", []byte(u.User), int64(s.Created), s.ID)] = true
+				want[fmt.Sprint("user_calls ", string(u.User), " ", int64(s.Created), s.ID)] = true
 				if !isClosed {
-					want[fmt.Sprint("user_open ", []byte(u.User), int64(s.Created), s.ID)] = true
+					want[fmt.Sprint("user_open ", string(u.User), " ", int64(s.Created), s.ID)] = true
 				}
 			}
 		}
@@ -72,7 +72,7 @@ func rowsOf(t testing.TB, p *Postgres, table string) (keys []string) {
 		if table == "calls" {
 			keys = append(keys, fmt.Sprint("calls ", idIn(id)))
 		} else {
-			keys = append(keys, fmt.Sprint(table, " ", user, created, idIn(id)))
+			keys = append(keys, fmt.Sprint(table, " ", string(user), " ", created, idIn(id)))
 		}
 	}
 	if err := rows.Err(); err != nil {

@@ -95,7 +95,7 @@ type CallConfig struct {
 
 // PersistenceConfig says where calls are kept.
 type PersistenceConfig struct {
-	Engine     string `key:"engine"` // pebble, memory
+	Engine     string `key:"engine"` // pebble, postgres, memory
 	Dir        string `key:"dir"`
 	DSN        string `key:"dsn"`          // postgres only
 	MinFreeMiB int    `key:"min_free_mib"` // mebibytes

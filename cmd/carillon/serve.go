@@ -80,10 +80,11 @@ func greet(out io.Writer, cfg Config, node *Node) {
 	if certificate == "" {
 		certificate = cfg.dataFile("dev-cert.pem") + ", self-signed, for development"
 	}
-	data := cfg.Persistence.Dir + " (Pebble, synced)"
-	if cfg.Persistence.Engine == "memory" {
-		data = "memory only: calls are gone when this process ends"
-	}
+	data := map[string]string{
+		"pebble":   cfg.Persistence.Dir + " (Pebble, synced)",
+		"postgres": "PostgreSQL, persistence.dsn",
+		"memory":   "memory only: calls are gone when this process ends",
+	}[cfg.Persistence.Engine]
 	admin := "none"
 	if a := node.AdminAddr(); a != nil {
 		admin = fmt.Sprintf("http://%s/healthz  /readyz  /metrics", a)

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/asynkron/protoactor-go/eventstream"
 	"github.com/asynkron/protoactor-go/remote"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -20,8 +19,8 @@ type fabric struct {
 	system  *actor.ActorSystem
 	own     bool // the system is the fabric's
 	remote  *remote.Remote
-	streams sync.WaitGroup // of peers, and to them
-	events  *eventstream.Subscription
+	streams crowd  // of peers, and to them
+	unheed  func() // ends the subscription to the end of connections
 	deliver func(from string, f frame)
 	started chan struct{} // peers' streams wait for it
 	closing chan struct{}
@@ -54,7 +53,7 @@ func openFabric(cfg Config, stats *Stats, deliver func(from string, f frame)) (f
 		f.closeSystem()
 		return nil, err
 	}
-	f.events = f.system.EventStream.Subscribe(func(event any) {
+	subscription := f.system.EventStream.Subscribe(func(event any) {
 		if e, ok := event.(*remote.EndpointTerminatedEvent); ok {
 			if l := f.at(e.Address); l != nil {
 				f.stats.SendFailures.Add(1)
@@ -62,6 +61,7 @@ func openFabric(cfg Config, stats *Stats, deliver func(from string, f frame)) (f
 			}
 		}
 	})
+	f.unheed = func() { f.system.EventStream.Unsubscribe(subscription) }
 	return f, nil
 }
 
@@ -167,8 +167,8 @@ func (f *fabric) close() {
 	close(f.closing)
 	f.members(nil)
 	f.remote.Shutdown(false)
-	f.streams.Wait()
-	f.system.EventStream.Unsubscribe(f.events)
+	f.streams.disperse()
+	f.unheed()
 	f.closeSystem()
 }
 
@@ -177,6 +177,32 @@ func (f *fabric) closeSystem() {
 	if f.own {
 		f.system.Shutdown()
 	}
+}
+
+// crowd is a wait group that can be closed while others still want to enter.
+type crowd struct {
+	mu     sync.Mutex
+	closed bool
+	inside sync.WaitGroup
+}
+
+func (c *crowd) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.inside.Add(1)
+	}
+	return !c.closed
+}
+
+func (c *crowd) exit() { c.inside.Done() }
+
+// disperse lets nobody enter any more and waits until all are out.
+func (c *crowd) disperse() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.inside.Wait()
 }
 
 // gateway receives for this node. It is a process, not an actor: it runs on the goroutine of each connection.

@@ -13,8 +13,9 @@ const MaxBody = 2 << 20
 // maxParcel is where a parcel is closed, in bytes; one with a single frame may be longer.
 const maxParcel = 1 << 20
 
-// maxHops is how often a frame may be passed on. One is the rule; two more are for views that change twice on its way.
-const maxHops = 3
+// maxHops is how often a frame may be passed on before it meets somebody who thinks that he owns its shard. One is the rule;
+// more are for views that change several times on its way.
+const maxHops = 8
 
 // class is to what a frame is addressed. Append only: a node drops and counts the classes that it does not know.
 type class uint8
@@ -115,7 +116,7 @@ func cut(b []byte) (front, rest []byte, err error) {
 
 // The kinds of class toCluster. Append only.
 const (
-	kindAsk  uint8 = 1 // which of my shards do you still hold under this version?
+	kindAsk  uint8 = 1 // which shards do you still hold that are not yours under this version?
 	kindDone uint8 = 2 // these, and no others
 )
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -8,17 +9,18 @@ import (
 // handoff knows which shards this node may not use yet and which it has lost but still works on. It is pure: no clock, no
 // lock, no message; it belongs to the goroutine that builds views.
 //
-// A shard that comes to this node waits for everyone who may still work on it: its owner of before, every member that was
-// not in the view of before (he may have thought otherwise), and this node itself if it has not finished losing it. Each
-// says so by a list of what it still holds, made under the same version of the view; such lists are complete, so that a
-// lost one is made good by the next. Chains of owners need no chain here: whoever has not let go says so to the owner of
-// the day.
+// A shard that comes to this node waits for every other member, and for this node itself if it has not finished losing it:
+// views differ for a while, and anyone may have owned it by one that this node has never seen. Each says what it still
+// holds by a complete list, made under the same version of the view; a lost list is made good by the next. So nobody opens
+// a shard before all members have agreed on its owner and none works on it. One case needs no word: when all was settled
+// and then members have died, nobody else can have begun on their shards.
 type handoff struct {
 	self     string
 	limit    time.Duration
 	draining map[uint16]int // lost shards, and how many of their losses are not handed over
 	pending  map[uint16]*pending
 	disputes map[string]*shardSet // shards of this node that others said they hold, too
+	idle     map[string]bool      // who has said under the present version that he holds nothing he has lost
 }
 
 // pending is a shard that this node owns and does not use yet.
@@ -31,17 +33,14 @@ func newHandoff(self string, limit time.Duration) *handoff {
 	return &handoff{
 		self: self, limit: limit,
 		draining: make(map[uint16]int), pending: make(map[uint16]*pending), disputes: make(map[string]*shardSet),
+		idle: make(map[string]bool),
 	}
 }
 
 // change moves from one view to the next. Gained shards are pending until a later call gives them as open.
 func (h *handoff) change(prev, next *View, now time.Time) (gained, lost []uint16) {
-	var added []string
-	for _, m := range next.Members {
-		if _, known := prev.Member(m.Name); !known && m.Name != h.self {
-			added = append(added, m.Name)
-		}
-	}
+	added, everyone := h.news(prev, next)
+	died := h.settled(prev) && onlyDeaths(prev, next)
 	for i := range Shards {
 		shard := uint16(i)
 		was, is := prev.Local(shard), next.Local(shard)
@@ -52,7 +51,14 @@ func (h *handoff) change(prev, next *View, now time.Time) (gained, lost []uint16
 			delete(h.pending, shard)
 		case is && !was:
 			gained = append(gained, shard)
-			h.pending[shard] = &pending{until: now.Add(h.limit), from: h.holders(shard, prev, next, added)}
+			p := &pending{until: now.Add(h.limit)}
+			if !died {
+				p.from = slices.Clone(everyone)
+			}
+			if h.draining[shard] > 0 {
+				p.from = append(p.from, h.self)
+			}
+			h.pending[shard] = p
 		case is && h.pending[shard] != nil:
 			p := h.pending[shard]
 			p.from = slices.DeleteFunc(p.from, func(name string) bool {
@@ -63,20 +69,44 @@ func (h *handoff) change(prev, next *View, now time.Time) (gained, lost []uint16
 		}
 	}
 	clear(h.disputes)
+	if prev.Version != next.Version {
+		clear(h.idle)
+	}
 	return gained, lost
 }
 
-// holders says who may still work on a shard that this node gains.
-func (h *handoff) holders(shard uint16, prev, next *View, added []string) []string {
-	from := slices.Clone(added)
-	if h.draining[shard] > 0 {
-		from = append(from, h.self)
+// news names the other members of a view, and those of them that were not in the one before.
+func (h *handoff) news(prev, next *View) (added, everyone []string) {
+	for _, m := range next.Members {
+		if m.Name == h.self {
+			continue
+		}
+		everyone = append(everyone, m.Name)
+		if _, known := prev.Member(m.Name); !known {
+			added = append(added, m.Name)
+		}
 	}
-	before := prev.ownerName(shard)
-	if _, alive := next.Member(before); alive && before != h.self && !slices.Contains(from, before) {
-		from = append(from, before)
+	return added, everyone
+}
+
+// settled reports whether all members of the view have said that they hold nothing they have lost.
+func (h *handoff) settled(v *View) bool {
+	for _, m := range v.Members {
+		if m.Name != h.self && !h.idle[m.Name] {
+			return false
+		}
 	}
-	return from
+	return len(v.Members) > 0 && len(h.pending) == 0
+}
+
+// onlyDeaths reports whether the next view is the one before without some that were not leaving.
+func onlyDeaths(prev, next *View) bool {
+	for _, m := range next.Members {
+		if was, known := prev.Member(m.Name); !known || was != m {
+			return false
+		}
+	}
+	return true
 }
 
 // open gives the pending shards that nobody works on any more; they are pending no longer.
@@ -105,9 +135,10 @@ func (h *handoff) overdue(now time.Time) []uint16 {
 	return late
 }
 
-// told takes another node's complete list of the shards that it still holds though this node owns them under the present
-// view. It gives those that are in use here all the same and that the other has begun or ceased to claim.
+// told takes another node's complete list of the shards that it has lost and still holds, under the present view. It gives
+// those that are in use here all the same and that the other has begun or ceased to claim.
 func (h *handoff) told(v *View, from string, held []uint16) (disputed []uint16) {
+	h.idle[from] = len(held) == 0
 	claims, before := setOf(held), h.disputes[from]
 	if before == nil {
 		before = new(shardSet)
@@ -133,7 +164,7 @@ func (h *handoff) told(v *View, from string, held []uint16) (disputed []uint16) 
 }
 
 // handedOver notes that this node has stopped work on these lost shards, once for each time that it lost them. It gives
-// the nodes that wait for one of them.
+// the nodes that wait for one of them; all others once nothing is left.
 func (h *handoff) handedOver(v *View, shards []uint16) (tell []string) {
 	for _, shard := range shards {
 		if h.draining[shard] == 0 {
@@ -150,20 +181,14 @@ func (h *handoff) handedOver(v *View, shards []uint16) (tell []string) {
 			tell = append(tell, owner)
 		}
 	}
+	if len(h.draining) == 0 {
+		_, tell = h.news(v, v)
+	}
 	return tell
 }
 
-// held lists what this node has lost to that one and still works on.
-func (h *handoff) held(v *View, to string) []uint16 {
-	var held []uint16
-	for shard := range h.draining {
-		if v.ownerName(shard) == to {
-			held = append(held, shard)
-		}
-	}
-	slices.Sort(held)
-	return held
-}
+// held lists what this node has lost and still works on.
+func (h *handoff) held() []uint16 { return slices.Sorted(maps.Keys(h.draining)) }
 
 // awaited names the other nodes for which a shard waits.
 func (h *handoff) awaited() []string {

@@ -56,6 +56,7 @@ func (h *holds) keep(f frame) (held bool, err error) {
 	if q == nil || !q.closed {
 		return false, nil
 	}
+	f.hops = 0 // it has come to its owner; should he change, a new way begins
 	return true, h.push(q, f)
 }
 

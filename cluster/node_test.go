@@ -9,14 +9,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"os"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/memberlist"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -207,7 +205,7 @@ func (p *player) follow(o order) error {
 
 // flush waits until all that this node has sent has arrived, and what was passed on as well: answers come behind it.
 func (p *player) flush() error {
-	for range maxHops {
+	for range 3 {
 		var waiting []string
 		for _, m := range p.cluster.View().Members {
 			if m.Name != p.set.Name {
@@ -344,78 +342,4 @@ func counts(s *Stats) map[string]int64 {
 		"overflowed": s.Overflowed.Load(), "undelivered": s.Undelivered.Load(), "failures": s.SendFailures.Load(),
 		"pauses": s.Pauses.Load(), "panics": s.Panics.Load(), "conflicts": s.Conflicts.Load(), "oversize": s.Oversize.Load(),
 	}
-}
-
-// fence cuts a node off from addresses: what it sends there vanishes, and its connections there break.
-type fence struct {
-	mu    sync.Mutex
-	off   []string
-	conns map[net.Conn]string
-}
-
-var errCut = errors.New("cut off")
-
-func (f *fence) cut(addrs []string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.off = addrs
-	for conn, addr := range f.conns {
-		if slices.Contains(addrs, addr) {
-			_ = conn.Close()
-		}
-	}
-}
-
-func (f *fence) isOff(addr string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Contains(f.off, addr)
-}
-
-func (f *fence) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if f.isOff(addr) {
-		return nil, errCut
-	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-	if err == nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.conns == nil {
-			f.conns = make(map[net.Conn]string)
-		}
-		f.conns[conn] = addr
-	}
-	return conn, err
-}
-
-// wrap fences membership.
-func (f *fence) wrap(t *memberlist.NetTransport) memberlist.NodeAwareTransport {
-	return &fencedTransport{NetTransport: t, fence: f}
-}
-
-type fencedTransport struct {
-	*memberlist.NetTransport
-	fence *fence
-}
-
-func (t *fencedTransport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
-	if t.fence.isOff(a.Addr) {
-		return time.Now(), nil
-	}
-	return t.NetTransport.WriteToAddress(b, a)
-}
-
-func (t *fencedTransport) WriteTo(b []byte, addr string) (time.Time, error) {
-	return t.WriteToAddress(b, memberlist.Address{Addr: addr})
-}
-
-func (t *fencedTransport) DialAddressTimeout(a memberlist.Address, limit time.Duration) (net.Conn, error) {
-	if t.fence.isOff(a.Addr) {
-		return nil, errCut
-	}
-	return t.NetTransport.DialAddressTimeout(a, limit)
-}
-
-func (t *fencedTransport) DialTimeout(addr string, limit time.Duration) (net.Conn, error) {
-	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, limit)
 }

@@ -38,9 +38,10 @@ func TestJoinAndLeaveUnderLoad(t *testing.T) {
 	}
 }
 
-// during notes the time that a fault takes, from the last moment before it until its traces are gone.
-func during(fault func()) span {
+// during notes the time that a fault takes: all that was sent before it has arrived, and after it no trace is left.
+func (r *rig) during(fault func()) span {
 	from := time.Now().UnixNano()
+	r.each(order{Do: "flush"})
 	fault()
 	return span{from, time.Now().UnixNano()}
 }
@@ -49,7 +50,7 @@ func TestKillAndRestartUnderLoad(t *testing.T) {
 	t.Parallel()
 	r := three(t, false)
 	r.each(order{Do: "load", Rate: 300})
-	killed := during(func() {
+	killed := r.during(func() {
 		r.nodes["b"].kill()
 		r.agree("a", "c")
 	})
@@ -58,7 +59,7 @@ func TestKillAndRestartUnderLoad(t *testing.T) {
 	r.agree("a", "b", "c")
 	r.nodes["b"].tell(order{Do: "load", Rate: 300})
 	// This time it is back before anybody has missed it.
-	again := during(func() {
+	again := r.during(func() {
 		r.nodes["b"].kill()
 		r.start("b", "c")
 		r.agree("a", "b", "c")
@@ -78,7 +79,7 @@ func TestPauseUnderLoad(t *testing.T) {
 	r := three(t, false)
 	r.each(order{Do: "load", Rate: 200})
 	b := r.nodes["b"]
-	paused := during(func() {
+	paused := r.during(func() {
 		if err := b.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +104,7 @@ func TestPartitionHeals(t *testing.T) {
 	t.Parallel()
 	r := three(t, true)
 	r.each(order{Do: "load", Rate: 200})
-	apart := during(func() {
+	apart := r.during(func() {
 		a, b, c := r.nodes["a"].addrs(), r.nodes["b"].addrs(), r.nodes["c"].addrs()
 		r.nodes["c"].tell(order{Do: "cut", Addrs: append(a, b...)})
 		r.nodes["a"].tell(order{Do: "cut", Addrs: c})

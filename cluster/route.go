@@ -56,7 +56,7 @@ func (c *Cluster) receive(from string, f frame) {
 	switch {
 	case c.closed.Load():
 	case f.class == toShard && f.shard < Shards:
-		c.arrive(f, f.hops == 0)
+		c.arrive(f)
 	case f.class == toNode:
 		c.cfg.Direct(from, f.kind, f.body)
 	case f.class == toCluster && (f.kind == kindAsk || f.kind == kindDone):
@@ -77,20 +77,28 @@ func (c *Cluster) receive(from string, f frame) {
 
 // arrive takes a frame that somebody believes to be this node's. If it is not, either the sender's view is behind, and the
 // frame is passed on; or ahead, and the frame waits for that view. Content says which: a view that this node has replaced
-// is behind. Because a view can come back, a frame that was passed on before is taken for one that is ahead, so that two
-// nodes do not toss it to and fro; unless it has waited.
-func (c *Cluster) arrive(f frame, direct bool) {
+// is behind. Because a view can come back, a frame that was passed on before is taken for one that is ahead, unless its view
+// was replaced while it waited here: two nodes would toss it to and fro.
+func (c *Cluster) arrive(f frame) {
 	v, users := c.enter(f.shard)
 	defer users.Add(-1)
 	switch {
 	case v.Local(f.shard):
+		f.view = v.Version
 		_ = c.count(c.local(f))
-	case direct && v.outran(f.view):
+	case v.ownerName(f.shard) == "": // all are leaving, as far as this node knows
+		c.wait(f)
+	case f.hops == 0 && v.outran(f.view), !f.until.IsZero() && v.older[f.view].After(f.until.Add(-c.cfg.Tuning.EarlyTimeout)):
 		c.pass(v, f)
 	default:
-		c.stats.Early.Add(1)
-		_ = c.count(c.holds.wait(f, time.Now().Add(c.cfg.Tuning.EarlyTimeout)))
+		c.wait(f)
 	}
+}
+
+// wait keeps a frame for a view to come.
+func (c *Cluster) wait(f frame) {
+	c.stats.Early.Add(1)
+	_ = c.count(c.holds.wait(f, time.Now().Add(c.cfg.Tuning.EarlyTimeout)))
 }
 
 // pass sends a frame on.
@@ -109,6 +117,7 @@ func (c *Cluster) giveUp(f frame) {
 	v, users := c.enter(f.shard)
 	defer users.Add(-1)
 	if v.Local(f.shard) {
+		f.view = v.Version
 		_ = c.count(c.local(f))
 		return
 	}

@@ -92,7 +92,7 @@ func (s *state) adopt(next *View) {
 		s.HandedOver(lost)
 	}
 	for _, f := range s.holds.strays(next) {
-		s.arrive(f, true)
+		s.arrive(f)
 	}
 	s.requeue(left)
 	s.open(s.handoff.open())
@@ -109,13 +109,13 @@ func (s *state) open(shards []uint16) {
 	}
 }
 
-// tell says to another node which of its shards this one still holds.
+// tell says to another node which lost shards this one still holds.
 func (s *state) tell(node string, number uint64) {
 	v := s.View()
-	s.notify(node, kindDone, notice{version: v.Version, number: number, shards: s.handoff.held(v, node)})
+	s.notify(node, kindDone, notice{version: v.Version, number: number, shards: s.handoff.held()})
 }
 
-// ask asks each node which of this node's shards it still holds.
+// ask asks each node which lost shards it still holds.
 func (s *state) ask(nodes []string) {
 	for _, node := range nodes {
 		s.number++

@@ -80,8 +80,10 @@ func refuse(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any
 
 // accept guards the stream of a peer: what the remote cannot handle never reaches it, and a panic ends the stream only.
 func (f *fabric) accept(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	f.streams.Add(1)
-	defer f.streams.Done()
+	if !f.streams.enter() {
+		return status.Error(codes.Unavailable, "cluster: closed")
+	}
+	defer f.streams.exit()
 	defer func() {
 		if p := recover(); p != nil {
 			f.stats.Panics.Add(1)
@@ -149,7 +151,9 @@ func (f *fabric) connect(_ context.Context, desc *grpc.StreamDesc, cc *grpc.Clie
 		f.system.EventStream.Publish(&remote.EndpointTerminatedEvent{Address: addr})
 		panic(ErrUnknownNode)
 	}
-	f.streams.Add(1)
+	if !f.streams.enter() {
+		panic(ErrClosed)
+	}
 	s := &outbound{f: f, link: l}
 	stream, err := streamer(l.gone, desc, cc, method, append(opts, grpc.WaitForReady(true))...)
 	if err != nil {
@@ -171,7 +175,7 @@ type outbound struct {
 
 // fail ends the stream before it was ready.
 func (s *outbound) fail(err error) {
-	s.over.Do(s.f.streams.Done)
+	s.over.Do(s.f.streams.exit)
 	s.f.log.Debug("no connection to a peer", "peer", s.link.name, "addr", s.link.addr, "error", err)
 	if s.link.gone.Err() == nil {
 		s.f.system.EventStream.Publish(&remote.EndpointTerminatedEvent{Address: s.link.addr})
@@ -206,7 +210,7 @@ func (s *outbound) RecvMsg(m any) error {
 		s.ready = true
 		return nil
 	}
-	s.over.Do(s.f.streams.Done)
+	s.over.Do(s.f.streams.exit)
 	if s.closed.Load() || s.link.gone.Err() != nil {
 		return io.EOF
 	}

@@ -127,12 +127,13 @@ func (c *Cluster) giveUp(f frame) {
 // requeue routes what had not left for a node that is gone.
 func (c *Cluster) requeue(left []frame) {
 	for _, f := range left {
-		if f.class != toShard {
+		switch f.class {
+		case toShard:
+			c.stats.Requeued.Add(1)
+			_ = c.route(f)
+		case toNode:
 			c.stats.Undelivered.Add(1)
-			continue
 		}
-		c.stats.Requeued.Add(1)
-		_ = c.route(f)
 	}
 }
 

@@ -126,7 +126,7 @@ func (s *state) ask(nodes []string) {
 // notify sends a notice. A lost one is asked for again.
 func (s *state) notify(node string, kind uint8, n notice) {
 	if node != s.cfg.Name {
-		_ = s.count(s.carrier.send(node, frame{class: toCluster, kind: kind, body: n.encode()}))
+		_ = s.carrier.send(node, frame{class: toCluster, kind: kind, body: n.encode()})
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // without devices is told too: he learns the outcome in the sync of his next login (SPEC 9.4).
 func (t *turn) tell(m Tell) {
 	if t.overtaken(m) {
-		m.Items = nil
+		m.Items, m.Seq = nil, 0
 	}
 	for i := range t.devices {
 		d := &t.devices[i]
@@ -37,7 +37,7 @@ func (t *turn) tell(m Tell) {
 }
 
 // overtaken reports whether the call has told something newer already: a device that came in between would take the old
-// word for news.
+// word for news. It is not acknowledged: if it held something that the newer one does not, the call tells it again.
 func (t *turn) overtaken(m Tell) bool {
 	if m.Seq == 0 {
 		return false

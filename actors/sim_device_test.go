@@ -281,7 +281,9 @@ func (d *simDevice) snapshot(s *wire.CallSnapshot) *knownCall {
 	}
 	state := call.UserState(me.GetState())
 	open := s.GetState() == wire.CallState_CALL_STATE_STARTED
-	k.rings = k.rings && open && state.Pending()
+	if k.rings = k.rings && open && state.Pending(); k.rings {
+		d.ring(k, s) // perhaps for a new invitation
+	}
 	k.live = open && (state.Pending() || (state == call.Accepted && s.GetIsMainDevice()))
 	return k
 }
@@ -312,19 +314,24 @@ func (d *simDevice) event(c *simConn, e *wire.Event) {
 	case *wire.Event_CallInvitationReceived:
 		w.note("%s/%s: call %s rings, version %d", d.user, d.id, id, e.GetVersion())
 		k.live, k.rings = true, true
-		k.until = w.now.Add(time.Duration(b.CallInvitationReceived.GetRemainingMs()) * time.Millisecond)
+		d.ring(k, b.CallInvitationReceived)
 		c.send(&wire.ClientFrame{Body: &wire.ClientFrame_InvitationReceipt{InvitationReceipt: &wire.InvitationReceipt{CallId: uint64(id)}}})
-		w.after(k.until.Sub(w.now), func() {
-			if k.rings && !w.now.Before(k.until) { // no word from the server: over all the same (SPEC 9.4)
-				k.rings, k.live = false, false
-			}
-		})
 		d.decide(id)
 	case *wire.Event_CallUserStateChanged:
 		d.changed(k, e, b.CallUserStateChanged)
 	default: // Cancelled, Timeout, Ended
 		k.live, k.rings = false, false
 	}
+}
+
+// ring sets when the device stops ringing by itself: without a word from the server it is over all the same (SPEC 9.4).
+func (d *simDevice) ring(k *knownCall, s *wire.CallSnapshot) {
+	k.until = d.w.now.Add(time.Duration(s.GetRemainingMs()) * time.Millisecond)
+	d.w.after(k.until.Sub(d.w.now), func() {
+		if k.rings && !d.w.now.Before(k.until) {
+			k.rings, k.live = false, false
+		}
+	})
 }
 
 func (d *simDevice) changed(k *knownCall, e *wire.Event, c *wire.CallUserStateChanged) {

@@ -47,7 +47,9 @@ sim: go ## run the simulator over SEEDS seeds (2000)
 
 .PHONY: bench
 bench: go ## print the benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /cmd/)
+	@pin=; if [ "$$(nproc)" -gt 1 ] && command -v taskset >/dev/null; then pin="taskset -c 1"; fi; set -x; \
+	GOMAXPROCS=1 $$pin go test ./cmd/carillon -run '^$$' -bench . -benchtime=1x
 
 .PHONY: fuzz
 fuzz: go ## fuzz every target for FUZZTIME (10s)

@@ -163,6 +163,9 @@ func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.
 				return a.fail(c, call.TimedOut, "outcome unknown: retry with the same command ID")
 			}
 		}
+		if next.Revision == a.state.Revision && c != nil && c.Op != call.OpReceipt && !a.latest() {
+			continue
+		}
 		a.observe(op, &next)
 		if a.state.Open() && !next.Open() {
 			a.cfg.Logger.Debug("ended", "call", a.id, "reason", next.EndReason, "version", next.Version)
@@ -173,6 +176,17 @@ func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.
 		return a.finish(events, c, refused)
 	}
 	return a.fail(c, call.Internal, "the call is written by too many owners")
+}
+
+// latest reports whether nobody else has written: an answer that no write confirms is a read, and a stale owner's is wrong.
+// Where somebody has, the actor goes on from there.
+func (a *callActor) latest() bool {
+	var stored call.State
+	if !a.reread(&stored) || stored.Revision == a.state.Revision {
+		return true // a store that cannot be read takes no writes either: what is known is the best there is
+	}
+	a.adopt(stored)
+	return false
 }
 
 func (a *callActor) save(ctx context.Context, next call.State) error {

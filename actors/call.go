@@ -73,8 +73,8 @@ func (a *callActor) presume(msg any) bool {
 // load takes the call up from the store. When it cannot be read, a command is answered so, and the rest comes again by
 // itself: whoever is not acknowledged says it once more.
 func (a *callActor) load(msg any) bool {
-	var stored call.State
-	if !a.reread(&stored) {
+	stored, ok := a.reread()
+	if !ok {
 		if c, ok := msg.(*command); ok {
 			a.answer(c, &call.Refusal{Code: call.Internal, Message: "the call cannot be read now"})
 		}
@@ -86,22 +86,31 @@ func (a *callActor) load(msg any) bool {
 	return true
 }
 
+// refresh looks whether another owner has written, and if so goes on from there; ok is false when the store cannot be read.
+func (a *callActor) refresh() (changed, ok bool) {
+	stored, ok := a.reread()
+	if !ok || stored.Revision == a.state.Revision {
+		return false, ok
+	}
+	a.adopt(stored)
+	return true, true
+}
+
 // adopt goes on from a stored state; what was acknowledged to an earlier one means nothing now.
 func (a *callActor) adopt(stored call.State) {
 	a.state, a.loaded, a.presumed, a.epoch = stored, true, false, a.host.Epoch()
 }
 
 // reread takes the call from the store, as a new owner does; false when it cannot be read now.
-func (a *callActor) reread(into *call.State) bool {
+func (a *callActor) reread() (call.State, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()
 	state, err := a.cfg.Store.Load(ctx, a.id)
 	if err != nil && !errors.Is(err, call.ErrNotFound) {
 		a.cfg.Logger.Error("call not loaded", "call", a.id, "error", err)
-		return false
+		return call.State{}, false
 	}
-	*into = state.Resume()
-	return true
+	return state.Resume(), true
 }
 
 // command applies a user's operation and answers it.
@@ -163,8 +172,12 @@ func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.
 				return a.fail(c, call.TimedOut, "outcome unknown: retry with the same command ID")
 			}
 		}
-		if next.Revision == a.state.Revision && c != nil && c.Op != call.OpReceipt && !a.latest() {
-			continue
+		if next.Revision == a.state.Revision && c != nil && c.Op != call.OpReceipt {
+			// An answer that no write confirms is a read, and a stale owner's is wrong. A store that cannot be read takes no
+			// writes either: then what is known is the best there is.
+			if changed, _ := a.refresh(); changed {
+				continue
+			}
 		}
 		a.observe(op, &next)
 		if a.state.Open() && !next.Open() {
@@ -176,17 +189,6 @@ func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.
 		return a.finish(events, c, refused)
 	}
 	return a.fail(c, call.Internal, "the call is written by too many owners")
-}
-
-// latest reports whether nobody else has written: an answer that no write confirms is a read, and a stale owner's is wrong.
-// Where somebody has, the actor goes on from there.
-func (a *callActor) latest() bool {
-	var stored call.State
-	if !a.reread(&stored) || stored.Revision == a.state.Revision {
-		return true // a store that cannot be read takes no writes either: what is known is the best there is
-	}
-	a.adopt(stored)
-	return false
 }
 
 func (a *callActor) save(ctx context.Context, next call.State) error {

@@ -10,12 +10,8 @@ import (
 // answerLogin says what a device that logs in must know of this call. The device will believe it, so an owner that may be
 // stale looks first whether another one has written.
 func (a *callActor) answerLogin(m ask) {
-	var stored call.State
-	if !a.reread(&stored) {
+	if _, ok := a.refresh(); !ok {
 		return // the session asks again
-	}
-	if stored.Revision != a.state.Revision {
-		a.adopt(stored)
 	}
 	if a.own(call.Command{Op: call.OpTick}) == call.OK {
 		a.peers.ToSession(m.User, word(&a.state, a.id, m, a.host.Now())) // reading and saving took time

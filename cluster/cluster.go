@@ -25,6 +25,7 @@ type Cluster struct {
 	stats   Stats
 	view    atomic.Pointer[View]
 	holds   *holds
+	replies replies
 	handoff *handoff // run's
 	roster  roster
 	carrier carrier
@@ -139,6 +140,20 @@ func (c *Cluster) Send(shard uint16, kind uint8, body []byte) error {
 	return c.route(frame{class: toShard, kind: kind, shard: shard, body: body})
 }
 
+// Enter lets this node's own messages to a shard of its own go without Send: while the counter that it gives is not
+// decremented, the shard stays, and Changed waits. Nil: the shard is not this node's, or held, and Send knows what to do.
+func (c *Cluster) Enter(shard uint16) *atomic.Int64 {
+	if shard >= Shards {
+		return nil
+	}
+	v, users := c.enter(shard)
+	if v.Local(shard) && !c.holds.holding(shard) {
+		return users
+	}
+	users.Add(-1)
+	return nil
+}
+
 // SendTo takes a message to a node's Direct, like Send; also ErrUnknownNode.
 func (c *Cluster) SendTo(node string, kind uint8, body []byte) error {
 	if err := c.sendable(body); err != nil {
@@ -174,18 +189,27 @@ func (c *Cluster) HandedOver(shards []uint16) {
 	}
 }
 
-// Leave announces that this node goes, waits until all others have a view without it, all its shards are handed over and
-// all that it had for others has arrived there, and says goodbye. If ctx ends first it goes at once, with the context's
-// error. Close is still due.
-func (c *Cluster) Leave(ctx context.Context) error {
-	const broadcast = time.Second // for memberlist's gossip to be on its way
+const broadcast = time.Second // for memberlist's gossip to be on its way
+
+// Retire announces that this node goes, and waits until all others have a view in which it owns nothing, all its shards are
+// handed over, and all that it had for others has arrived there. It stays a member: what it holds of its own (Direct) can
+// still be reached.
+func (c *Cluster) Retire(ctx context.Context) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
 	if err := c.roster.leave(false, broadcast); err != nil {
 		c.cfg.Logger.Warn("leaving", "error", err)
 	}
-	err := c.bow(ctx)
+	return c.bow(ctx)
+}
+
+// Leave is Retire, and a goodbye. If ctx ends first it goes at once, with the context's error. Close is still due.
+func (c *Cluster) Leave(ctx context.Context) error {
+	err := c.Retire(ctx)
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
 	if left := c.roster.leave(true, broadcast); err == nil {
 		err = left
 	}

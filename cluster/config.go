@@ -40,11 +40,15 @@ type Config struct {
 	Deliver func(shard uint16, kind uint8, body []byte)
 	// Direct takes a message to this node itself, like Deliver.
 	Direct func(from string, kind uint8, body []byte)
+	// Answer answers what another node's Ask wants to know, like Deliver. Nil: such questions stay unanswered.
+	Answer func(kind uint8, body []byte) []byte
 	// Changed is told of each view after it is in force, with the shards that came and went. From now on nothing is
 	// delivered to the lost ones; they must be given to HandedOver once nothing works on them any more. Nothing is
 	// delivered to the gained ones before Changed has returned. A member with another Boot than before has forgotten all.
 	// Nil: lost shards count as handed over.
 	Changed func(v *View, gained, lost []uint16)
+	// Opened names gained shards that are in use from now on: whoever had them before has stopped, or has taken too long.
+	Opened func(shards []uint16)
 	// Disputed names shards of this node which another node has begun or ceased to use, too: after a partition, or after
 	// the others had thought this one dead. What was loaded before may be stale.
 	Disputed func(shards []uint16)
@@ -135,6 +139,9 @@ func (c Config) filled() (Config, error) {
 	}
 	if c.Disputed == nil {
 		c.Disputed = func([]uint16) {}
+	}
+	if c.Opened == nil {
+		c.Opened = func([]uint16) {}
 	}
 	if c.Paused == nil {
 		c.Paused = func() {}

@@ -24,6 +24,8 @@ const (
 	toShard   class = 1 // the owner of a shard
 	toNode    class = 2 // the node itself
 	toCluster class = 3 // the node's hand-off; the kind is ask or done
+	question  class = 4 // the node's Answer; the body begins with a number
+	reply     class = 5 // what it says; the body begins with the same number
 )
 
 // frame is one message on its way.

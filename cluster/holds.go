@@ -2,10 +2,15 @@ package cluster
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
+
+// Urgent is the bit of a kind that makes a message go in front of what else is held for its shard: what the old owner
+// hands over comes before what is news to the new one.
+const Urgent uint8 = 1 << 7
 
 // holds keeps messages that cannot be delivered yet: to shards that this node owns but may not use before their hand-off
 // is over, and early ones, to shards that it does not own although the sender, by a view that this node has not seen yet,
@@ -60,6 +65,17 @@ func (h *holds) keep(f frame) (held bool, err error) {
 	return true, h.push(q, f)
 }
 
+// holding reports whether keep would keep a frame for the shard.
+func (h *holds) holding(shard uint16) bool {
+	if h.any.Load() == 0 {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	q := h.queues[shard]
+	return q != nil && q.closed
+}
+
 // wait queues an early frame, which is tired at the given time unless it has waited before.
 func (h *holds) wait(f frame, until time.Time) error {
 	if f.until.IsZero() {
@@ -80,7 +96,13 @@ func (h *holds) push(q *queue, f frame) error {
 	}
 	h.bytes += size
 	f.body = bytes.Clone(f.body) // it may be a small part of a long parcel
-	q.frames = append(q.frames, f)
+	at := len(q.frames)
+	if f.kind&Urgent != 0 {
+		if i := slices.IndexFunc(q.frames, func(f frame) bool { return f.kind&Urgent == 0 }); i >= 0 {
+			at = i
+		}
+	}
+	q.frames = slices.Insert(q.frames, at, f)
 	return nil
 }
 

@@ -59,6 +59,10 @@ func (c *Cluster) receive(from string, f frame) {
 		c.arrive(f)
 	case f.class == toNode:
 		c.cfg.Direct(from, f.kind, f.body)
+	case f.class == question && c.cfg.Answer != nil:
+		c.answer(from, f)
+	case f.class == reply:
+		c.replies.take(f.body)
 	case f.class == toCluster && (f.kind == kindAsk || f.kind == kindDone):
 		n, err := decodeNotice(f.body)
 		if err != nil {

@@ -45,6 +45,7 @@ type state struct {
 	*Cluster
 	ticks     int
 	agreed    map[string]answer // what each peer has said last
+	adopted   time.Time         // when the view came into force
 	number    uint64            // of the last ask
 	farewells []*farewell
 }
@@ -78,6 +79,7 @@ func (s *state) adopt(next *View) {
 	s.holds.close(gained)
 	left := s.carrier.members(next.Members)
 	s.view.Store(next)
+	s.adopted = now
 	if !prev.settle(s.cfg.Tuning.HandOffTimeout) {
 		s.cfg.Logger.Error("Deliver or Direct blocks: views change without waiting for it", "node", s.cfg.Name)
 	}
@@ -104,9 +106,13 @@ func (s *state) adopt(next *View) {
 
 // open delivers what was held for the shards and lets messages pass.
 func (s *state) open(shards []uint16) {
+	if len(shards) == 0 {
+		return
+	}
 	for _, shard := range shards {
 		s.holds.open(shard, func(f frame) { s.cfg.Deliver(f.shard, f.kind, f.body) })
 	}
+	s.cfg.Opened(shards)
 }
 
 // tell says to another node which lost shards this one still holds.
@@ -133,11 +139,18 @@ func (s *state) notify(node string, kind uint8, n notice) {
 // heed takes a notice. One that was made under another view says nothing about this one.
 func (s *state) heed(n notification) {
 	v := s.View()
-	a := answer{version: n.version, number: s.agreed[n.from].number}
+	before := s.agreed[n.from]
+	a := answer{version: n.version, number: before.number}
 	if n.kind == kindDone {
 		a.number = max(a.number, n.number)
 	}
 	s.agreed[n.from] = a
+	if n.version == v.Version && before.version != v.Version {
+		if len(s.handoff.held()) > 0 { // what it was told before, by a view that it did not have yet, it has not understood
+			s.tell(n.from, 0)
+		}
+		s.handOver()
+	}
 	switch {
 	case n.version != v.Version:
 	case n.kind == kindAsk:
@@ -155,12 +168,19 @@ func (s *state) heed(n notification) {
 	}
 }
 
-// handOver takes what HandedOver has brought.
+// handOver takes what HandedOver has brought, once all others are in this view: before that they would never learn that
+// these shards were used here, too (Disputed).
 func (s *state) handOver() {
+	if !s.unanimous() && time.Since(s.adopted) < s.cfg.Tuning.HandOffTimeout {
+		return
+	}
 	s.mu.Lock()
 	shards := s.handed
 	s.handed = nil
 	s.mu.Unlock()
+	if len(shards) == 0 {
+		return
+	}
 	for _, node := range s.handoff.handedOver(s.View(), shards) {
 		s.tell(node, 0)
 	}
@@ -171,6 +191,7 @@ func (s *state) handOver() {
 func (s *state) tick(now time.Time) {
 	s.ticks++
 	s.carrier.tick()
+	s.handOver()
 	if late := s.handoff.overdue(now); len(late) > 0 {
 		s.stats.Overdue.Add(int64(len(late)))
 		s.cfg.Logger.Warn("hand-off is overdue: going on without it", "node", s.cfg.Name, "shards", len(late))
@@ -234,12 +255,13 @@ func (s *state) parted() bool {
 	if me, _ := v.Member(s.cfg.Name); !me.Leaving || len(s.handoff.draining) > 0 || s.holds.any.Load() > 0 {
 		return false
 	}
-	for _, node := range s.others() {
-		if s.agreed[node].version != v.Version {
-			return false
-		}
-	}
-	return true
+	return s.unanimous()
+}
+
+// unanimous reports whether all others have last spoken from the present view.
+func (s *state) unanimous() bool {
+	version := s.View().Version
+	return !slices.ContainsFunc(s.others(), func(node string) bool { return s.agreed[node].version != version })
 }
 
 func (s *state) others() []string {

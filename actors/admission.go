@@ -88,17 +88,37 @@ func (g *Gateway) deliver(msg any) {
 	case output:
 		g.output(m)
 	case recall:
-		// What this device was owed went with its session's memory: only a new login's sync can put it in step.
-		g.out.Close(uint64(wire.CloseGoingAway), "log in again to be in step")
+		g.recall("its session does not know it")
+	case audit:
+		g.mu.Lock()
+		missed := g.heard < m.Number && g.stage != closed
+		g.mu.Unlock()
+		if missed {
+			g.missed()
+		} else {
+			g.sign(true)
+		}
 	}
+}
+
+// missed is what a gateway does when something that its session has sent is lost.
+func (g *Gateway) missed() {
+	g.cfg.Watch.repaired("gap")
+	g.recall("a message was lost between two nodes")
 }
 
 func (g *Gateway) output(m output) {
 	g.mu.Lock()
-	if g.stage == closed {
+	switch {
+	case g.stage == closed || m.Number > 0 && m.Number <= g.heard:
 		g.mu.Unlock()
 		return
+	case m.Number > g.heard+1:
+		g.mu.Unlock()
+		g.missed()
+		return
 	}
+	g.heard = max(g.heard, m.Number)
 	answered := g.requests[:min(m.Answers, len(g.requests))]
 	done := slices.Clone(answered)
 	g.requests = slices.Delete(g.requests, 0, len(answered))

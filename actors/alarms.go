@@ -69,6 +69,31 @@ func (a *alarms[K]) set(key K, t time.Time) {
 	}
 }
 
+// has reports whether the key has an alarm.
+func (a *alarms[K]) has(key K) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.byID[key] != nil
+}
+
+// drop removes the alarms of all keys that the filter lets pass.
+func (a *alarms[K]) drop(pass func(K) bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	left := a.heap[:0]
+	for _, e := range a.heap {
+		if pass(e.key) {
+			delete(a.byID, e.key)
+			continue
+		}
+		e.pos = len(left)
+		left = append(left, e)
+	}
+	clear(a.heap[len(left):])
+	a.heap = left
+	heap.Init(&a.heap)
+}
+
 // count is how many alarms are set.
 func (a *alarms[K]) count() int {
 	a.mu.Lock()

@@ -25,6 +25,7 @@ type callActor struct {
 	// presumed: the call was taken for new without asking the store.
 	presumed bool
 	failed   bool // the last step could not be saved
+	soft     bool // something has changed since the last write
 	phase    Phase
 	touched  time.Time // last message that was not the passing of time
 }
@@ -35,6 +36,10 @@ func newCall(id call.ID, cfg *Config, h host, p Peers) *callActor {
 
 // Receive handles one message; it may block on the store, and only this call waits.
 func (a *callActor) Receive(msg any) {
+	if m, ok := msg.(leave); ok {
+		a.leave(m)
+		return
+	}
 	if !a.loaded && !a.presume(msg) && !a.load(msg) {
 		return
 	}
@@ -54,6 +59,10 @@ func (a *callActor) Receive(msg any) {
 		a.presence(m)
 	case ask:
 		a.answerLogin(m)
+	case doubt:
+		_, _ = a.refresh() // that it cannot be read now is found out by the next write
+	case moved:
+		a.rewatch(m)
 	}
 	a.touched = now
 	a.settle()
@@ -98,7 +107,7 @@ func (a *callActor) refresh() (changed, ok bool) {
 
 // adopt goes on from a stored state; what was acknowledged to an earlier one means nothing now.
 func (a *callActor) adopt(stored call.State) {
-	a.state, a.loaded, a.presumed, a.epoch = stored, true, false, a.host.Epoch()
+	a.state, a.loaded, a.presumed, a.soft, a.epoch = stored, true, false, false, a.host.Epoch()
 }
 
 // reread takes the call from the store, as a new owner does; false when it cannot be read now.
@@ -159,6 +168,9 @@ func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.
 			switch saved := a.save(ctx, next); {
 			case errors.Is(saved, call.ErrConflict):
 				if !a.presumed {
+					if a.cfg.Watch.Fenced != nil {
+						a.cfg.Watch.Fenced()
+					}
 					a.cfg.Logger.Warn("fenced: another owner has written", "call", a.id, "revision", next.Revision)
 				}
 				if !a.reload() {
@@ -179,10 +191,11 @@ func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.
 				continue
 			}
 		}
-		a.observe(op, &next)
+		a.observe(op, events, &next)
 		if a.state.Open() && !next.Open() {
 			a.cfg.Logger.Debug("ended", "call", a.id, "reason", next.EndReason, "version", next.Version)
 		}
+		a.soft = next.Revision == a.state.Revision && (a.soft || next.Seq != a.state.Seq || op.Op == call.OpTold)
 		a.state, a.presumed = next, false
 		var refused *call.Refusal
 		errors.As(err, &refused)
@@ -299,7 +312,12 @@ func (a *callActor) presence(m presence) {
 	}
 }
 
-func (a *callActor) observe(op call.Command, next *call.State) {
+func (a *callActor) observe(op call.Command, events []call.Event, next *call.State) {
+	for i := range events {
+		if p := a.state.Find(events[i].To); p != nil && events[i].Kind != call.EventWatch && events[i].From < p.Sent {
+			a.cfg.Watch.repaired("tell")
+		}
+	}
 	if op.Op != call.OpReceipt || a.cfg.Watch.Ring == nil || next.Seq == a.state.Seq {
 		return
 	}

@@ -10,14 +10,18 @@ import (
 
 // Config is what the actors of one node run under. Every field is needed unless it says otherwise.
 type Config struct {
-	Node     string // stable name of this node
-	Secret   []byte // keys the call IDs; the same on all nodes and after every restart
-	Calls    call.Rules
-	Sessions session.Rules
-	Limits   Limits
+	Node      string // stable name of this node
+	Advertise string // where clients reach this node, host:port; told to those who have logged in elsewhere
+	Secret    []byte // keys the call IDs; the same on all nodes and after every restart
+	Calls     call.Rules
+	Sessions  session.Rules
+	Limits    Limits
 
 	DefaultTimeout    time.Duration // of an invitation that names none
 	HeartbeatInterval time.Duration // told to clients at login
+
+	Cluster Cluster       // nil: this node is alone
+	Spread  time.Duration // over which clients are asked to follow their sessions to another node
 
 	Store  Store
 	Users  Users // nil: registration is open
@@ -44,6 +48,9 @@ type Observer struct {
 	Phase     func(from, to Phase)                                // a call in memory went from one phase to another
 	Save      func(err error)                                     // one write that failed
 	Panic     func(actor string)                                  // an actor broke down and will be loaded again
+	Fenced    func()                                              // another owner had written a call
+	Repaired  func(how string)                                    // something lost was made good: "tell", "recall", "gap"
+	Unknown   func()                                              // a message of another node that this version does not know
 }
 
 // saveTimeout bounds how long an actor waits for its store; after it the outcome is unknown.
@@ -65,6 +72,12 @@ const (
 	PhaseAnswered       // nobody is pending
 	PhaseEnding         // ended, not everybody knows yet
 )
+
+func (o *Observer) repaired(how string) {
+	if o.Repaired != nil {
+		o.Repaired(how)
+	}
+}
 
 func (o *Observer) operation(op string, code call.Code, took time.Duration) {
 	if o.Operation != nil {

@@ -19,7 +19,8 @@ type Gateway struct {
 	load  *load
 	conn  session.Conn
 	out   Device
-	leave func() // takes the gateway out of the node's table
+	leave func()           // takes the gateway out of the node's table
+	place func() Placement // the present view; nil: this node is alone
 	// devices counts those that are logged in, on the whole node.
 	devices *atomic.Int64
 
@@ -30,6 +31,8 @@ type Gateway struct {
 
 	mu       sync.Mutex
 	stage    stage
+	home     Owner     // who holds the session, as far as this node knows
+	heard    uint64    // number of the last numbered output
 	requests []request // unanswered, oldest first, at most Limits.InFlightPerDevice
 }
 
@@ -61,13 +64,14 @@ func (s *System) Open(d Device) *Gateway {
 	l := &s.cfg.Limits
 	g := &Gateway{
 		cfg: &s.cfg, peers: s, devices: &s.devices, load: &load{count: &s.inFlight, limit: int64(l.InFlight)}, out: d,
-		conn:   session.Conn{Node: s.cfg.Node, ID: d.ID()},
+		conn:   session.Conn{Node: s.cfg.Node, ID: s.connBase + d.ID()},
+		place:  s.placement,
 		budget: bucket{rate: l.RequestsPerSecond, burst: float64(l.RequestBurst)},
 		grace:  bucket{rate: freeRate, burst: freeBurst},
 	}
-	g.leave = func() { s.forget(d.ID()) }
+	g.leave = func() { s.forget(g.conn.ID) }
 	s.mu.Lock()
-	s.gateways[d.ID()] = g
+	s.gateways[g.conn.ID] = g
 	s.mu.Unlock()
 	return g
 }
@@ -99,11 +103,18 @@ func (g *Gateway) Login(f *wire.ClientFrame) {
 	for _, k := range l.GetKnownCalls() {
 		m.Known = append(m.Known, known{Call: call.ID(k.GetCallId()), Version: k.GetVersion()})
 	}
+	place := g.place()
 	g.mu.Lock()
 	g.stage = joining
+	if place != nil {
+		g.home = place.Owner(g.user.Shard())
+	}
 	g.requests = append(g.requests, request{at: m.At})
 	g.mu.Unlock()
 	g.peers.ToSession(g.user, m)
+	if now := g.place(); now != nil { // a view that came in between has not reached this gateway
+		g.follow(now)
+	}
 }
 
 func loginRefusal(request uint64, l *wire.Login) *call.Refusal {
@@ -153,7 +164,15 @@ func (g *Gateway) heartbeat(stage stage, h *wire.Heartbeat) {
 	g.out.Send(frame(&wire.ServerFrame{Body: &wire.ServerFrame_Heartbeat{Heartbeat: h}}))
 }
 
-func (g *Gateway) seen() { g.peers.ToSession(g.user, session.Seen{Conn: g.conn}) }
+func (g *Gateway) seen() { g.sign(false) }
+
+// sign says that the device lives, or, silently, only how much it was given.
+func (g *Gateway) sign(silent bool) {
+	g.mu.Lock()
+	heard := g.heard
+	g.mu.Unlock()
+	g.peers.ToSession(g.user, session.Seen{Conn: g.conn, Heard: heard, Silent: silent})
+}
 
 // request sends a request on its way, or refuses it: parameters first, then the rate (SPEC 4).
 func (g *Gateway) request(f *wire.ClientFrame) {

@@ -38,6 +38,7 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) Now() time.Time                    { return d.now }
 func (d *desk) WakeAt(t time.Time)                { d.alarm = t }
 func (d *desk) Rest()                             { d.rests = true }
+func (d *desk) Retire()                           { d.rests = true }
 func (d *desk) ToCall(_ call.ID, msg any)         { d.sent = append(d.sent, msg) }
 func (d *desk) ToSession(_ call.UserID, msg any)  { d.sent = append(d.sent, msg) }
 func (d *desk) ToGateway(_ session.Conn, msg any) { d.sent = append(d.sent, msg) }

@@ -59,8 +59,17 @@ type (
 		After   call.ID
 		Count   int
 	}
-	// output is what a gateway hands to its connection. Close, if set, comes last.
+	// leave ends an activation whose shard goes to another node. One that comes late, because others have taken over long
+	// ago, has nothing to hand over.
+	leave struct{ Late bool }
+	// doubt says that another node may have used the shard at the same time.
+	doubt struct{}
+	// moved names the users whose sessions have another owner: those of these shards.
+	moved struct{ Shards *shardSet }
+	// output is what a gateway hands to its connection. Close, if set, comes last. Numbered ones are counted: see
+	// session.Deliver.
 	output struct {
+		Number   uint64
 		Frames   []byte
 		Answers  int
 		Code     call.Code // of the answers
@@ -73,4 +82,6 @@ type (
 	}
 	// recall tells a gateway that its device's session has lost its memory.
 	recall struct{}
+	// audit asks a gateway whether it has got all numbered outputs, up to this one.
+	audit struct{ Number uint64 }
 )

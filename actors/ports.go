@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"carillon/actors/call"
@@ -39,12 +40,40 @@ type Peers interface {
 	ToGateway(conn session.Conn, msg any)
 }
 
+// Cluster places shards on nodes and carries messages between them. It may be called from any goroutine and never blocks.
+type Cluster interface {
+	// Enter keeps the shard on this node until the counter that it gives is decremented; nil: it is not this node's, or not
+	// ready for use.
+	Enter(shard uint16) *atomic.Int64
+	// Send and SendTo take a message at most once to the owner of a shard (System.Deliver) or to a node (System.Direct). The
+	// body is theirs from now on. After an error it will not arrive.
+	Send(shard uint16, kind uint8, body []byte) error
+	SendTo(node string, kind uint8, body []byte) error
+	// HandedOver says that nothing works on these shards any more, which System.Moved was told are lost.
+	HandedOver(shards []uint16)
+}
+
+// Placement says who owns what. It does not change.
+type Placement interface {
+	Owner(shard uint16) Owner // the zero Owner: nobody
+	Boot(node string) uint64  // another after each start of the node; zero: it is no member
+}
+
+// Owner is one life of a node.
+type Owner struct {
+	Node   string
+	Boot   uint64
+	Client string // where clients reach it, host:port
+}
+
 // Device is one client connection, as a gateway sees it. Its methods never block.
 type Device interface {
 	ID() uint64                       // unique on this node while the process lives
 	Send(frames []byte)               // frames with their lengths; does not keep the slice
 	Close(code uint64, reason string) // after what was sent; one of wire.CloseCode
 	LoggedIn()                        // from now on the connection counts as logged in
+	// GoAway asks the client to reconnect after a while; to is host:port, empty for anywhere.
+	GoAway(after time.Duration, to string)
 }
 
 // Tracer makes spans of one command's way; ctx carries the span of the step before.
@@ -57,6 +86,8 @@ type host interface {
 	Now() time.Time
 	// WakeAt sends a wake message at t, instead of what was set before; the zero time sets none. It outlives Rest.
 	WakeAt(t time.Time)
+	// Retire ends this activation after the present message, for good: what is left for it goes where its key belongs now.
+	Retire()
 	// Rest ends this activation after the present message, unless more have arrived; the next message starts another.
 	Rest()
 	// Resumed is when the process last went on after it had stood still; zero if it never has.

@@ -100,6 +100,8 @@ type phone struct {
 func (p *phone) ID() uint64 { return p.id }
 func (p *phone) LoggedIn()  {}
 
+func (p *phone) GoAway(time.Duration, string) {}
+
 func (p *phone) Send(frames []byte) {
 	in := wire.NewReader(bytes.NewReader(frames), wire.MaxServerFrame)
 	p.mu.Lock()

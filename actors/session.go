@@ -26,7 +26,9 @@ type sessionActor struct {
 }
 
 func newSession(user call.UserID, cfg *Config, h host, p Peers) *sessionActor {
-	return &sessionActor{user: user, cfg: cfg, host: h, peers: p, state: session.New(cfg.Sessions, h.Now())}
+	rules := cfg.Sessions
+	rules.Node = cfg.Node
+	return &sessionActor{user: user, cfg: cfg, host: h, peers: p, state: session.New(rules, h.Now())}
 }
 
 // Receive handles one message; it may block on the store at a login and for a list, and only this user waits.
@@ -36,6 +38,11 @@ func (a *sessionActor) Receive(msg any) {
 		a.attach(m)
 	case *list:
 		a.list(m)
+	case leave:
+		a.leave(m)
+		return
+	case doubt:
+		a.step(session.Doubt{})
 	case wake:
 		a.step(session.Tick{})
 		a.settle()
@@ -74,7 +81,7 @@ func (a *sessionActor) step(msg any) {
 func (a *sessionActor) perform(e session.Effect) {
 	switch e := e.(type) {
 	case session.Deliver:
-		a.peers.ToGateway(e.Conn, output{Frames: e.Frames, Answers: e.Answers, Code: e.Code})
+		a.peers.ToGateway(e.Conn, output{Number: e.Number, Frames: e.Frames, Answers: e.Answers, Code: e.Code})
 	case session.Welcome:
 		a.welcome(e)
 	case session.Bye:
@@ -99,7 +106,10 @@ func (a *sessionActor) perform(e session.Effect) {
 		}
 		a.peers.ToGateway(e.Conn, output{Close: &c})
 	case session.Recall:
+		a.cfg.Watch.repaired("recall")
 		a.peers.ToGateway(e.Conn, recall{})
+	case session.Audit:
+		a.peers.ToGateway(e.Conn, audit{Number: e.Number})
 	case session.Ask:
 		a.peers.ToCall(e.Call, a.question(e.Login, e.Call))
 	case session.Ack:
@@ -187,10 +197,13 @@ func (a *sessionActor) welcome(e session.Welcome) {
 		return
 	}
 	result := &wire.LoginResult{
-		SessionId: sessionID(e.Login.Conn), ServerTimeMs: a.host.Now().UnixMilli(), Node: a.cfg.Node,
+		SessionId: sessionID(e.Login.Conn), ServerTimeMs: a.host.Now().UnixMilli(), Node: e.Login.Conn.Node,
 		HeartbeatIntervalMs: uint32(a.cfg.HeartbeatInterval.Milliseconds()),
 		HeartbeatTimeoutMs:  uint32(a.cfg.Sessions.HeartbeatTimeout.Milliseconds()),
 		SyncTruncated:       e.Login.Cut,
+	}
+	if e.Login.Conn.Node != a.cfg.Node {
+		result.Redirect = a.cfg.Advertise
 	}
 	size := 0
 	var rings []byte
@@ -215,7 +228,7 @@ func (a *sessionActor) welcome(e session.Welcome) {
 		answer = append(answer, held.Frames...)
 		answers += held.Answers
 	}
-	a.peers.ToGateway(e.Login.Conn, output{Frames: answer, Answers: answers, LoggedIn: true})
+	a.peers.ToGateway(e.Login.Conn, output{Number: e.Number, Frames: answer, Answers: answers, LoggedIn: true})
 }
 
 // list is queryCallInvitationList: a page of the user's calls as he sees them (SPEC 7).

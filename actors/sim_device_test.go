@@ -65,6 +65,8 @@ type simConn struct {
 func (c *simConn) ID() uint64 { return c.number }
 func (c *simConn) LoggedIn()  {}
 
+func (c *simConn) GoAway(time.Duration, string) {}
+
 func (c *simConn) Send(frames []byte) {
 	frames = bytes.Clone(frames)
 	w := c.d.w

@@ -224,6 +224,7 @@ func (a *simActor) post(msg any) {
 // Now, WakeAt, Rest and Epoch make it a host.
 func (a *simActor) Now() time.Time { return a.node.w.now }
 func (a *simActor) Rest()          { a.resting = true }
+func (a *simActor) Retire()        { a.resting = true }
 func (a *simActor) Resumed() time.Time {
 	if a.node.pausedUntil.After(a.node.w.now) {
 		return time.Time{}

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
@@ -13,13 +12,13 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"carillon/actors/call"
-	"carillon/actors/session"
 )
 
 // System is the actors of one node: calls and sessions on protoactor, placed locally, and the gateways of the node's
-// connections. It is the Peers of a node that is alone.
+// connections. It is their Peers: what is not on this node it sends to the node where it is (cluster.go, route.go).
 type System struct {
 	cfg      Config
+	connBase uint64 // what connections are numbered from: another in each life of the node
 	proto    *actor.ActorSystem
 	workers  *workers
 	pulse    *pulse
@@ -28,24 +27,38 @@ type System struct {
 	inFlight atomic.Int64 // requests
 	devices  atomic.Int64 // logged in
 
+	place    atomic.Pointer[Placement] // the last view; nil: alone, or not joined yet
+	takeover *takeover
+	leaving  sync.WaitGroup // shards on their way to other nodes
+	paused   bool           // of Paused and Moved
+
 	mu       sync.RWMutex
 	gateways map[uint64]*Gateway
 }
 
 // NewSystem makes the actors of one node; nothing runs by itself until Start.
 func NewSystem(cfg Config) *System {
-	s := &System{cfg: cfg, workers: newWorkers(), pulse: newPulse(cfg.Now), gateways: map[uint64]*Gateway{}}
+	s := &System{
+		cfg: cfg, connBase: rand.Uint64(), workers: newWorkers(), pulse: newPulse(cfg.Now), gateways: map[uint64]*Gateway{},
+	}
 	warnings := slog.New(warner{cfg.Logger.Handler()}) // what protoactor does otherwise is nobody's business
 	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return warnings }))
 	seed := maphash.MakeSeed()
 	s.calls = newTable(func(id call.ID) uint64 { return uint64(id) }, cfg.Now)
+	s.calls.owned = func(id call.ID) bool { return s.owns(id.Shard()) }
+	s.calls.enter = func(id call.ID) (*atomic.Int64, bool) { return s.enter(id.Shard()) }
+	s.calls.route = s.ToCall
 	s.calls.spawn = func(a *activation[call.ID]) {
 		spawn(s, a, "call", func(h host) receiver { return newCall(a.key, &s.cfg, h, s) })
 	}
 	s.sessions = newTable(func(u call.UserID) uint64 { return maphash.String(seed, string(u)) }, cfg.Now)
+	s.sessions.owned = func(u call.UserID) bool { return s.owns(u.Shard()) }
+	s.sessions.enter = func(u call.UserID) (*atomic.Int64, bool) { return s.enter(u.Shard()) }
+	s.sessions.route = s.ToSession
 	s.sessions.spawn = func(a *activation[call.UserID]) {
 		spawn(s, a, "session", func(h host) receiver { return newSession(a.key, &s.cfg, h, s) })
 	}
+	s.takeover = newTakeover(s)
 	return s
 }
 
@@ -57,55 +70,24 @@ func (w warner) Enabled(ctx context.Context, l slog.Level) bool {
 	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
 }
 
-// recoverRate is how many open calls a second are woken after a start.
-const recoverRate = 50_000
-
-// Start takes up every open call of the store: it wakes each, the overdue ones at once, so that late deadlines fire, what
-// was under way is told again, and callers who do not come back are noticed.
+// Start takes up every open call of the store, where this node is alone. In a cluster that happens shard by shard, as they
+// are opened.
 func (s *System) Start(ctx context.Context) error {
-	now := s.cfg.Now()
-	n := 0
-	err := s.cfg.Store.OpenCalls(ctx, nil, func(id call.ID, deadline time.Time) error {
-		at := now.Add(time.Duration(n) * time.Second / recoverRate)
-		if !deadline.IsZero() && deadline.Before(at) {
-			at = deadline
-		}
-		s.calls.alarms.set(id, at)
-		n++
+	if s.cfg.Cluster != nil {
 		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("open calls cannot be read: %w", err)
 	}
-	if n > 0 {
-		s.cfg.Logger.Info("open calls taken up", "calls", n)
-	}
-	return nil
+	return s.takeUp(ctx, nil)
 }
 
-// Close stops every actor and waits for them. The connections must be gone.
+// Close stops every actor and waits for them. The connections must be gone, and the cluster closed.
 func (s *System) Close() {
+	s.takeover.close()
 	s.calls.close(s.proto.Root.Stop)
 	s.sessions.close(s.proto.Root.Stop)
+	s.leaving.Wait()
 	s.workers.close()
 	s.pulse.close()
 	s.proto.Shutdown()
-}
-
-// ToCall implements Peers.
-func (s *System) ToCall(id call.ID, msg any) { s.calls.send(id, msg) }
-
-// ToSession implements Peers.
-func (s *System) ToSession(user call.UserID, msg any) { s.sessions.send(user, msg) }
-
-// ToGateway implements Peers.
-func (s *System) ToGateway(conn session.Conn, msg any) {
-	s.mu.RLock()
-	g := s.gateways[conn.ID]
-	s.mu.RUnlock()
-	if g != nil {
-		g.deliver(msg)
-	}
 }
 
 // Stats are the system's gauges.
@@ -136,11 +118,13 @@ type activationHost[K comparable] struct {
 	sys  *System
 	a    *activation[K]
 	rest bool
+	gone bool
 }
 
 func (h *activationHost[K]) Now() time.Time     { return h.sys.cfg.Now() }
 func (h *activationHost[K]) WakeAt(t time.Time) { h.a.table.alarms.set(h.a.key, t) }
 func (h *activationHost[K]) Rest()              { h.rest = true }
+func (h *activationHost[K]) Retire()            { h.gone = true }
 func (h *activationHost[K]) Resumed() time.Time { return h.sys.pulse.resumed() }
 func (h *activationHost[K]) Epoch() uint64      { return rand.Uint64() }
 
@@ -170,7 +154,10 @@ func spawn[K comparable](s *System, a *activation[K], kind string, logic func(ho
 			a.table.stopped(a)
 		default:
 			r.Receive(msg)
-			if h.rest && a.table.retire(a) {
+			if h.gone {
+				h.WakeAt(time.Time{})
+			}
+			if (h.gone || h.rest) && a.table.retire(a, h.gone) {
 				ctx.Stop(ctx.Self())
 			}
 			h.rest = false

@@ -21,6 +21,8 @@ const (
 	OpOffline Op = 23 // User's session says that he is offline
 	OpOnline  Op = 24 // and that he is back
 	OpStop    Op = 25 // the server ends the call (server API)
+	OpPark    Op = 26 // the owner goes: what is soft is written down, so that nobody rings twice
+	OpRewatch Op = 27 // User's session has another owner, who must be asked to watch him
 )
 
 // Command is one thing asked of a call. User, Device and Command are set on every user operation.

@@ -42,7 +42,7 @@ var (
 	userOps = [...]string{
 		"", "callInvite", "callCancel", "callAccept", "callReject", "callingInvite", "callJoin", "callQuit", "callEnd",
 	}
-	ownerOps = [...]string{"(receipt)", "(tick)", "(told)", "(offline)", "(online)", "(stop)"}
+	ownerOps = [...]string{"(receipt)", "(tick)", "(told)", "(offline)", "(online)", "(stop)", "(park)", "(rewatch)"}
 	kinds    = [...]string{
 		"", "callInvitationCreated", "callInvitationReceived", "callInvitationCancelled", "callInvitationTimeout",
 		"callInvitationEnded", "callUserStateChanged", "(watch)",

@@ -47,6 +47,14 @@ func (t *turn) apply(c Command) error {
 	case OpOffline, OpOnline:
 		t.presence(c)
 		return nil
+	case OpPark:
+		t.durable = t.durable || t.s.Ringing()
+		return nil
+	case OpRewatch:
+		if p := t.s.Find(c.User); p != nil {
+			p.WatchedUntil = 0
+		}
+		return nil
 	case OpStop:
 		if t.s.Version > 0 && t.s.Open() {
 			t.end(ReasonEndedByServer, "", "")

@@ -83,6 +83,7 @@ func join2(a, b []byte) []byte {
 func (t *turn) deliver(d *device, m Tell, out Deliver) {
 	j := d.joining
 	if j == nil {
+		out.Number = t.number(d)
 		t.do(out)
 		return
 	}
@@ -92,7 +93,7 @@ func (t *turn) deliver(d *device, m Tell, out Deliver) {
 	}
 	if j.size += len(out.Frames); j.size > maxHeld {
 		t.do(Hang{Conn: d.conn})
-		d.conn, d.joining = Conn{}, nil
+		d.hangUp()
 		return
 	}
 	j.held = append(j.held, out)

@@ -22,8 +22,12 @@ type (
 		Snapshot []byte // empty: nothing to tell this device
 		Ring     []byte // the frame that makes a pending invitation ring; empty when it is not pending
 	}
-	// Seen is a sign of life of a connection.
-	Seen struct{ Conn Conn }
+	// Seen is a sign of life of a connection. Silent ones are none: they only say how much has arrived.
+	Seen struct {
+		Conn   Conn
+		Heard  uint64 // the number of the last Deliver or Welcome that has arrived
+		Silent bool
+	}
 	// Broken is the end of a connection without a logout.
 	Broken struct{ Conn Conn }
 	// Logout is the end of a device's session.
@@ -53,8 +57,40 @@ type (
 		Offline bool
 		Done    bool
 	}
+	// Handover is what the session's last owner knew.
+	Handover struct {
+		Devices  []Handed
+		Watchers []Watching
+		Latest   []Version
+		Fresh    call.Millis
+	}
+	// Doubt says that another session of this user may have acknowledged what was told: nobody knows what the devices have
+	// heard.
+	Doubt struct{}
 	// Tick is the passing of time.
 	Tick struct{}
+)
+
+// What a Handover speaks of.
+type (
+	// Handed is one device; Conn is empty while it is in grace.
+	Handed struct {
+		Device      call.DeviceID
+		Conn        Conn
+		Seen        call.Millis
+		Sent, Heard uint64
+	}
+	// Watching is a call that wants to know whether the user is there.
+	Watching struct {
+		Call         call.ID
+		Until, Again call.Millis
+		Offline      bool
+	}
+	// Version is how far a call has told.
+	Version struct {
+		Call    call.ID
+		Version uint64
+	}
 )
 
 // Item is one frame for some of the user's devices.
@@ -69,9 +105,11 @@ type Effect interface{ effect() }
 
 // The effects.
 type (
-	// Deliver hands frames to a connection; Answers of them are answers.
+	// Deliver hands frames to a connection; Answers of them are answers. Each connection's Delivers and its Welcome are
+	// numbered from 1 on: what is missing ends it.
 	Deliver struct {
 		Conn    Conn
+		Number  uint64
 		Frames  []byte
 		Answers int
 		Code    call.Code // of the answers
@@ -79,6 +117,7 @@ type (
 	// Welcome answers a login: the snapshots, then the rings that were not named, then what came in meanwhile.
 	Welcome struct {
 		Login   Login
+		Number  uint64
 		Synced  []Synced
 		Missing []call.ID // these calls have not said their word in time
 		Held    []Deliver
@@ -100,6 +139,11 @@ type (
 	}
 	// Recall tells a connection that its session does not know it: the device must log in again to be in step.
 	Recall struct{ Conn Conn }
+	// Audit asks a connection on another node whether it has got all that was sent, up to the number.
+	Audit struct {
+		Conn   Conn
+		Number uint64
+	}
 	// Ask asks a call for its word on a login.
 	Ask struct {
 		Call  call.ID
@@ -124,6 +168,7 @@ func (Bye) effect()      {}
 func (Kick) effect()     {}
 func (Hang) effect()     {}
 func (Recall) effect()   {}
+func (Audit) effect()    {}
 func (Ask) effect()      {}
 func (Ack) effect()      {}
 func (Presence) effect() {}

@@ -32,7 +32,7 @@ func TestPresence(t *testing.T) {
 				msg = Login{Device: d, Conn: on[d]}
 			case 1:
 				if c, ok := on[d]; ok {
-					last[d], msg = now, Seen{c}
+					last[d], msg = now, Seen{Conn: c}
 				}
 			case 2:
 				msg = Broken{on[d]}

@@ -290,7 +290,7 @@ func (w *twin) move() {
 		w.tell()
 	case "seen":
 		if len(w.conns) > 0 {
-			w.step(Seen{c.conn})
+			w.step(Seen{Conn: c.conn})
 		}
 	case "broken":
 		w.step(Broken{c.conn})

@@ -32,7 +32,7 @@ type stage struct {
 }
 
 func newStage(t testing.TB) *stage {
-	r := Rules{MaxDevices: 2, HeartbeatTimeout: 35 * time.Second}
+	r := Rules{Node: "n", MaxDevices: 2, HeartbeatTimeout: 35 * time.Second}
 	return &stage{t: t, s: New(r, testStart), now: testStart, rule: r}
 }
 
@@ -139,7 +139,7 @@ func (s *stage) message(words []string) any {
 			Snapshot: frames(arg[3]), Ring: frames(arg[4]),
 		}
 	case "seen":
-		return Seen{conn(arg[0])}
+		return Seen{Conn: conn(arg[0])}
 	case "broken":
 		return Broken{conn(arg[0])}
 	case "logout":

@@ -15,6 +15,7 @@ type Conn struct {
 
 // Rules are the settings that sessions run under.
 type Rules struct {
+	Node             string        // the session's own; messages to connections of others may be lost
 	MaxDevices       int           // online at once, 1..100 (SPEC 4)
 	HeartbeatTimeout time.Duration // silence after which a device is offline; also the grace after a broken connection
 }
@@ -29,6 +30,7 @@ const (
 	askAgain    = 500 * time.Millisecond
 	watchLease  = 25 * time.Second // a watcher that has not renewed for this long has lost interest
 	sayAgain    = time.Second      // an unheard word of presence is repeated
+	auditAfter  = time.Second      // from a delivery to another node to the question whether it has arrived
 )
 
 // State is one user's session. Use New.
@@ -38,6 +40,7 @@ type State struct {
 	watchers []watcher
 	latest   []latest    // of the calls that told something lately, at most maxLatest
 	fresh    call.Millis // until then devices that were not seen yet count as in grace; zero = over
+	used     bool        // it has heard something
 }
 
 // device is one device, online (Conn set) or in grace.
@@ -46,6 +49,9 @@ type device struct {
 	conn    Conn
 	seen    call.Millis // last frame
 	joining *join       // its login is not answered yet
+	sent    uint64      // number of the last delivery to conn
+	heard   uint64      // number of the last one that conn is known to have got
+	audit   call.Millis // when to ask conn; zero = it has got all, or loses nothing
 }
 
 // join is a login that waits for the calls it asked.
@@ -149,6 +155,7 @@ func (s *State) Deadline() time.Time {
 	for i := range s.devices {
 		d := &s.devices[i]
 		soonest(d.seen + s.timeout())
+		soonest(d.audit)
 		if d.joining != nil {
 			soonest(d.joining.again)
 		}

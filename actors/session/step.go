@@ -17,6 +17,7 @@ func (s *State) Step(msg any, now time.Time) []Effect {
 	t.expire()
 	t.hear(msg)
 	t.presence()
+	s.used = true
 	return t.out
 }
 
@@ -36,7 +37,7 @@ func (t *turn) hear(msg any) {
 		t.synced(m)
 	case Broken:
 		if d := t.byConn(m.Conn); d != nil {
-			d.conn, d.joining = Conn{}, nil
+			d.hangUp()
 		}
 	case Logout:
 		if d := t.byConn(m.Conn); d != nil {
@@ -49,16 +50,42 @@ func (t *turn) hear(msg any) {
 		t.watch(m)
 	case Heard:
 		t.heard(m)
+	case Handover:
+		t.adopt(m)
+	case Doubt:
+		t.recallAll()
 	}
 }
 
 func (t *turn) see(m Seen) {
 	d := t.byConn(m.Conn)
 	if d == nil {
-		t.do(Recall(m))
+		t.do(Recall{Conn: m.Conn})
 		return
 	}
-	d.seen = t.now
+	if d.heard = max(d.heard, m.Heard); d.heard >= d.sent {
+		d.audit = 0
+	}
+	if !m.Silent {
+		d.seen = t.now
+	}
+}
+
+// hangUp takes the connection away; the device is in grace from then on.
+func (d *device) hangUp() { d.connect(Conn{}) }
+
+// connect gives the device another connection, or none.
+func (d *device) connect(c Conn) {
+	d.conn, d.joining, d.sent, d.heard, d.audit = c, nil, 0, 0, 0
+}
+
+// number counts a delivery to the device's connection, and has it asked for if it may be lost on its way.
+func (t *turn) number(d *device) uint64 {
+	d.sent++
+	if d.audit == 0 && d.conn.Node != t.rules.Node {
+		d.audit = t.now + millis(auditAfter)
+	}
+	return d.sent
 }
 
 // login takes the device in and asks the calls that concern it; with none to ask it is answered at once. Where no call
@@ -99,7 +126,8 @@ func (t *turn) take(id call.DeviceID, conn Conn) *device {
 		t.makeRoom(id)
 		d = t.byID(id)
 	}
-	d.conn, d.seen, d.joining = conn, t.now, nil
+	d.connect(conn)
+	d.seen = t.now
 	return d
 }
 
@@ -156,7 +184,7 @@ func (t *turn) welcome(d *device) {
 		return
 	}
 	d.joining = nil
-	out := Welcome{Login: j.login, Synced: j.synced, Held: j.held}
+	out := Welcome{Login: j.login, Number: t.number(d), Synced: j.synced, Held: j.held}
 	for _, w := range j.await {
 		out.Missing = append(out.Missing, w.call)
 	}
@@ -176,6 +204,10 @@ func (t *turn) expire() {
 		}
 		if d.joining != nil {
 			t.welcome(d)
+		}
+		if d.audit != 0 && d.audit <= t.now {
+			t.do(Audit{Conn: d.conn, Number: d.sent})
+			d.audit = t.now + millis(auditAfter)
 		}
 	}
 	t.devices = slices.DeleteFunc(t.devices, func(d device) bool {

@@ -30,6 +30,7 @@ const (
 // Limits of Postgres, besides.
 const (
 	maxSharedBytes   = 1 << 20                // of records in one commit; the first record always fits
+	maxSecret        = 4096                   // bytes
 	spanChunk        = 16                     // ranges of IDs that one page of OpenCalls may come from
 	daysAhead        = 14                     // partitions that are prepared
 	dialTimeout      = 3 * time.Second        // for one connection

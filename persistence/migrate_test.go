@@ -6,6 +6,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
 	"carillon/actors/call"
 )
 
@@ -35,6 +38,55 @@ func TestMigrate(t *testing.T) {
 	}
 	if err := playCall(p, 7); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestMigrateStepByStep: a database of the first release gets what came later and keeps what it holds; the latest step can
+// be taken back, and taken again.
+func TestMigrateStepByStep(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		dsn := emptyDatabase(t)
+		config, err := pgx.ParseConfig(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db := stdlib.OpenDB(*config)
+		defer db.Close()
+		steps, err := migrationsFor(db, plain, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		version := func(want int64) {
+			t.Helper()
+			if have, err := steps.GetDBVersion(t.Context()); err != nil || have != want {
+				t.Fatalf("version %d, %v; want %d", have, err, want)
+			}
+		}
+		if _, err := steps.UpTo(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		version(2)
+		if _, err := db.ExecContext(t.Context(), "insert into users (usr) values ('ann')"); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			p := mustOpenPostgres(t, Config{DSN: dsn, Plain: plain})
+			version(3)
+			if known, err := p.Known(t.Context(), []call.UserID{"ann"}); err != nil || !known[0] {
+				t.Fatalf("ann is known: %v, %v", known, err)
+			}
+			same(t, "a secret", secret(t, p, "server", "one"), "one")
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := steps.Down(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			version(2)
+			if _, err := db.ExecContext(t.Context(), "select 1 from secrets"); err == nil {
+				t.Fatal("the secrets are still there")
+			}
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ type Config struct {
 	Heartbeat   HeartbeatConfig   `key:"heartbeat"`
 	Call        CallConfig        `key:"call"`
 	Persistence PersistenceConfig `key:"persistence"`
+	Cluster     ClusterConfig     `key:"cluster"`
 	Limits      LimitsConfig      `key:"limits"`
 	Drain       DrainConfig       `key:"drain"`
 	Trace       TraceConfig       `key:"trace"`
@@ -21,7 +22,7 @@ type Config struct {
 
 // NodeConfig names this process.
 type NodeConfig struct {
-	Name string `key:"name"` // never empty once loaded: the host's name when the key is
+	Name string `key:"name"` // never empty once loaded: the host's name when the key is. Nobody else's in a cluster
 }
 
 // LogConfig is about the log on standard error.
@@ -32,7 +33,8 @@ type LogConfig struct {
 
 // TransportConfig is about the QUIC listener.
 type TransportConfig struct {
-	Listen       string        `key:"listen"` // host:port, UDP
+	Listen       string        `key:"listen"`    // host:port, UDP
+	Advertise    string        `key:"advertise"` // host:port that clients are told; empty = Listen
 	TLS          TLSConfig     `key:"tls"`
 	LoginTimeout time.Duration `key:"login_timeout"`
 	FrameTimeout time.Duration `key:"frame_timeout"`
@@ -101,6 +103,24 @@ type PersistenceConfig struct {
 	MinFreeMiB int    `key:"min_free_mib"` // mebibytes
 }
 
+// ClusterConfig says whether this node shares its calls with others, and how it finds them.
+type ClusterConfig struct {
+	Enabled    bool             `key:"enabled"`
+	Bind       string           `key:"bind"`        // host:port, TCP and UDP: membership
+	RemoteBind string           `key:"remote_bind"` // host:port, TCP: messages
+	Advertise  string           `key:"advertise"`   // host that others reach both at; empty = those of the binds
+	Join       []string         `key:"join"`        // binds of other nodes, its own may be among them; empty = the first node
+	SecretKey  string           `key:"secret_key"`  // of membership, 32 bytes at least; empty on loopback only
+	TLS        ClusterTLSConfig `key:"tls"`
+}
+
+// ClusterTLSConfig secures messages between nodes, on both ends; all three empty on loopback only.
+type ClusterTLSConfig struct {
+	CA   string `key:"ca"`   // PEM file
+	Cert string `key:"cert"` // PEM file
+	Key  string `key:"key"`  // PEM file
+}
+
 // LimitsConfig bounds what clients may cost (SPEC 4).
 type LimitsConfig struct {
 	Connections           int `key:"connections"`
@@ -149,6 +169,7 @@ func Default() Config {
 			MaxDuration: 24 * time.Hour, Retention: 720 * time.Hour, JoinPolicy: "anyone",
 		},
 		Persistence: PersistenceConfig{Engine: "pebble", Dir: "./data", MinFreeMiB: 256},
+		Cluster:     ClusterConfig{Bind: "127.0.0.1:7946", RemoteBind: "127.0.0.1:7950"},
 		Limits: LimitsConfig{
 			Connections: 50_000, ConnectionsPerAddress: 10_000, Handshakes: 1024, HandshakesPerSecond: 2000, FramesPerSecond: 200,
 			DevicesPerUser:    10,

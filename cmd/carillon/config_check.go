@@ -18,6 +18,7 @@ var checks = map[string]func(any) error{
 	"log.level":                      oneOf("debug", "info", "warn", "error"),
 	"log.format":                     oneOf("text", "json"),
 	"transport.listen":               address,
+	"transport.advertise":            optional(reachable),
 	"transport.login_timeout":        between(100*time.Millisecond, time.Minute),
 	"transport.frame_timeout":        between(100*time.Millisecond, time.Minute),
 	"transport.write_timeout":        between(100*time.Millisecond, time.Minute),
@@ -38,6 +39,11 @@ var checks = map[string]func(any) error{
 	"persistence.dir":                textBytes(1, 4096),
 	"persistence.dsn":                textBytes(0, 4096),
 	"persistence.min_free_mib":       count(1, 1<<20),
+	"cluster.bind":                   peerAddress,
+	"cluster.remote_bind":            peerAddress,
+	"cluster.advertise":              optional(hostOnly),
+	"cluster.join":                   each(64, reachable),
+	"cluster.secret_key":             optional(textBytes(32, 4096)),
 	"limits.connections":             count(1, 10_000_000),
 	"limits.connections_per_address": count(1, 10_000_000),
 	"limits.handshakes":              count(1, 1_000_000),
@@ -79,6 +85,9 @@ func (c *Config) check() error {
 	}
 	if c.Persistence.Engine == "postgres" && c.Persistence.DSN == "" {
 		return errors.New("persistence.engine is postgres, so persistence.dsn must say which database")
+	}
+	if err := c.checkCluster(); err != nil {
+		return err
 	}
 	return c.checkAuth()
 }

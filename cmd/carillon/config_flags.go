@@ -13,6 +13,8 @@ func addServeFlags(flags *pflag.FlagSet) {
 	flags.String("admin", "", "where the operator connects, host:port over TCP (admin.listen, default 127.0.0.1:7480)")
 	flags.String("data", "", "directory of the store (persistence.dir, default ./data)")
 	flags.String("engine", "", "store: pebble, memory or postgres (persistence.engine, default pebble)")
+	flags.String("name", "", "name of this node, which no other node of its cluster has (node.name, default the host's)")
+	flags.StringSlice("join", nil, "other nodes of the cluster, host:port, several with commas (cluster.join)")
 	flags.String("log-level", "", "debug, info, warn or error (log.level, default info)")
 	flags.String("log-format", "", "text or json (log.format, default text)")
 }

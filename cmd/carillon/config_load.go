@@ -8,9 +8,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
@@ -27,10 +25,12 @@ const maxFile = 1 << 20
 
 // flagKeys are the settings that have a flag.
 var flagKeys = map[string]string{
+	"node.name":          "name",
 	"transport.listen":   "listen",
 	"admin.listen":       "admin",
 	"persistence.dir":    "data",
 	"persistence.engine": "engine",
+	"cluster.join":       "join",
 	"log.level":          "log-level",
 	"log.format":         "log-format",
 }
@@ -193,9 +193,17 @@ func (l *loader) bind(leaves []setting) {
 			l.v.Set(s.key, value)
 		}
 		if flag := l.flag(s.key); flag != nil {
-			l.v.Set(s.key, flag.Value.String())
+			l.v.Set(s.key, flagValue(flag))
 		}
 	}
+}
+
+// flagValue is what was given: a text, or a list of them.
+func flagValue(flag *pflag.Flag) any {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	return flag.Value.String()
 }
 
 // flag is the flag that sets the key, or nil when the command line does not.
@@ -232,64 +240,6 @@ func (l *loader) set(s setting) error {
 			return fmt.Errorf("%s: %w", l.origin(s), err)
 		}
 	}
-	return nil
-}
-
-// decode puts raw, as YAML, a flag or a variable gave it, into the field. Nothing is guessed: a number is no duration and
-// no string, or a secret like 0123 would be read as an octal number.
-func decode(field reflect.Value, raw any) error {
-	if raw == nil {
-		return nil
-	}
-	text, isText := raw.(string)
-	switch field.Interface().(type) {
-	case time.Duration:
-		return decodeDuration(field, raw)
-	case string:
-		if !isText {
-			return fmt.Errorf("%v is not a text; put it in quotes", raw)
-		}
-		field.SetString(text)
-	case bool:
-		truth, ok := raw.(bool)
-		if !ok && text != "true" && text != "false" {
-			return fmt.Errorf("%v is neither true nor false", raw)
-		}
-		field.SetBool(truth || text == "true")
-	case int, uint32:
-		n, err := strconv.ParseInt(strings.ReplaceAll(fmt.Sprint(raw), "_", ""), 10, 64)
-		if err != nil {
-			return fmt.Errorf("%v is not a whole number", raw)
-		}
-		return setNumber(field, n)
-	default:
-		return fmt.Errorf("settings of type %s are not supported", field.Type())
-	}
-	return nil
-}
-
-func decodeDuration(field reflect.Value, raw any) error {
-	if d, ok := raw.(time.Duration); ok {
-		field.SetInt(int64(d))
-		return nil
-	}
-	d, err := time.ParseDuration(fmt.Sprint(raw))
-	if err != nil {
-		return fmt.Errorf("%v is not a duration; write a number with a unit, such as 35s, 5m or 24h", raw)
-	}
-	field.SetInt(int64(d))
-	return nil
-}
-
-func setNumber(field reflect.Value, n int64) error {
-	if field.Kind() == reflect.Uint32 {
-		if n < 0 || field.OverflowUint(uint64(n)) {
-			return fmt.Errorf("%d is not in 0..4294967295", n)
-		}
-		field.SetUint(uint64(n))
-		return nil
-	}
-	field.SetInt(n)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -20,12 +21,14 @@ func TestDrain(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		drained := make(chan error)
-		go func() { drained <- r.server.Drain(ctx, 3*time.Second, "other:7443") }()
+		go func() {
+			drained <- r.server.Drain(ctx, 3*time.Second, func(user string) string { return user + ".other:7443" })
+		}()
 
-		for _, c := range []*client{good, stubborn} {
+		for user, c := range map[string]*client{"alice": good, "bob": stubborn} {
 			g := c.recv().GetEvent().GetGoAway()
-			if g.GetReconnectTo() != "other:7443" || g.GetReconnectAfterMs() >= 3000 {
-				t.Errorf("go away %v, want to other:7443 within 3 s", g)
+			if g.GetReconnectTo() != user+".other:7443" || g.GetReconnectAfterMs() >= 3000 {
+				t.Errorf("go away %v, want to %s.other:7443 within 3 s", g, user)
 			}
 		}
 		stranger.wantClose(wire.CloseGoingAway)
@@ -59,7 +62,7 @@ func TestDrainEndsWhenAllHaveLeft(t *testing.T) {
 				_ = c.conn.CloseWithError(0, "")
 			}
 		}()
-		if err := r.server.Drain(t.Context(), 0, ""); err != nil {
+		if err := r.server.Drain(t.Context(), 0, nil); err != nil {
 			t.Errorf("drain: %v", err)
 		}
 	})
@@ -68,7 +71,7 @@ func TestDrainEndsWhenAllHaveLeft(t *testing.T) {
 func TestDrainOfNobody(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig) {
 		for range 2 {
-			if err := r.server.Drain(t.Context(), time.Second, ""); err != nil {
+			if err := r.server.Drain(t.Context(), time.Second, nil); err != nil {
 				t.Errorf("drain: %v", err)
 			}
 		}
@@ -84,11 +87,50 @@ func TestDrainPaces(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := r.server.Drain(ctx, 0, ""); !errors.Is(err, context.Canceled) {
+		if err := r.server.Drain(ctx, 0, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("drain: %v", err)
 		}
 		for _, c := range clients {
 			c.wantClose(wire.CloseGoingAway)
+		}
+	})
+}
+
+// A client that is asked to go elsewhere is served until it goes.
+func TestGoAway(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		c, g := r.login("alice", "")
+		for _, want := range []struct {
+			after time.Duration
+			ms    uint32
+			to    string
+		}{{1500 * time.Millisecond, 1500, "10.0.0.2:7443"}, {-time.Second, 0, ""}, {math.MaxInt64, math.MaxUint32, ""}} {
+			g.conn.GoAway(want.after, want.to)
+			e := c.recv().GetEvent()
+			if got := e.GetGoAway(); got == nil || got.ReconnectAfterMs != want.ms || got.ReconnectTo != want.to || e.TimeMs == 0 {
+				t.Errorf("event %v, want a go away to %q after %d ms", e, want.to, want.ms)
+			}
+		}
+		c.beat()
+		if c.recv().GetHeartbeat() == nil {
+			t.Error("no answer after the go away")
+		}
+		_ = c.conn.CloseWithError(0, "")
+		<-g.closed
+		g.conn.GoAway(0, "") // nobody is there
+	})
+}
+
+// One who has not logged in is neither asked nor closed.
+func TestGoAwayBeforeTheLogin(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		c := r.dial()
+		c.beat()
+		c.recv()
+		g := <-r.gateways
+		g.conn.GoAway(0, "10.0.0.2:7443")
+		if code := c.login("alice", ""); code != 0 {
+			t.Errorf("login refused: %d", code)
 		}
 	})
 }

@@ -150,7 +150,7 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) Drain(timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	if err := n.server.Drain(ctx, n.cfg.Drain.Spread, ""); err != nil {
+	if err := n.server.Drain(ctx, n.cfg.Drain.Spread, nil); err != nil {
 		n.log.Info("drained", "left", err)
 	}
 }

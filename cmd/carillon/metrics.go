@@ -22,6 +22,7 @@ type Metrics struct {
 	commit     prometheus.Histogram
 	group      prometheus.Histogram
 	events     *prometheus.CounterVec
+	repairs    *prometheus.CounterVec
 	registry   prometheus.Registerer
 }
 
@@ -33,6 +34,13 @@ type Readings struct {
 	OpenCalls   func() map[string]int // by state, such as ringing and answered; the same few keys every time
 	Closed      func() map[string]int // connections closed since the start, by close code
 	Queues      map[string]func() int // entries waiting, by the queue's name
+	Cluster     []Count               // since the start
+}
+
+// Count is a counter that is looked up on demand.
+type Count struct {
+	Name, Help string
+	Read       func() int64
 }
 
 // NewMetrics registers the counters with reg, together with those of the Go runtime and the process.
@@ -60,8 +68,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carillon_decisions_total", Help: "Rare decisions: ended, fenced, dropped, kicked out and the like.",
 		}, []string{"decision"}),
+		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carillon_repairs_total",
+			Help: "What made good a loss: a tell that was repeated, a device recalled by a session that did not know it, a gap between nodes.",
+		}, []string{"how"}),
 	}
-	reg.MustRegister(m.operations, m.refusals, m.latency, m.ring, m.commit, m.group, m.events,
+	reg.MustRegister(m.operations, m.refusals, m.latency, m.ring, m.commit, m.group, m.events, m.repairs,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("carillon_goroutines", "Goroutines.", runtime.NumGoroutine), buildInfo())
 	return m
@@ -90,6 +102,10 @@ func (m *Metrics) Read(r Readings) {
 			kind: prometheus.CounterValue, read: r.Closed,
 		})
 	}
+	for _, c := range r.Cluster {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.Name, Help: c.Help},
+			func() float64 { return float64(c.Read()) }))
+	}
 	if len(r.Queues) > 0 {
 		m.registry.MustRegister(&labelled{
 			desc: prometheus.NewDesc("carillon_queue_length", "Entries waiting, by queue.", []string{"queue"}, nil),
@@ -97,6 +113,9 @@ func (m *Metrics) Read(r Readings) {
 		})
 	}
 }
+
+// Repaired counts something lost that was made good: "tell", "recall", "gap".
+func (m *Metrics) Repaired(how string) { m.repairs.WithLabelValues(how).Inc() }
 
 // Operation counts one answered request. op is the operation's name, one of a fixed few; code is the answer's, 0 = success.
 func (m *Metrics) Operation(op string, code call.Code, took time.Duration) {

@@ -8,11 +8,13 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"carillon/actors"
+	"carillon/cluster"
 	"carillon/transport"
 )
 
@@ -22,17 +24,23 @@ type Node struct {
 	log     *slog.Logger
 	store   store
 	system  *actors.System
+	cluster *cluster.Cluster // nil: alone
 	server  *transport.Server
 	admin   *Admin
 	tracing *Tracing
 	metrics *Metrics
 	failed  chan error // the store or a listener has died
 	closing sync.Once
+
+	draining atomic.Bool
+	unknown  atomic.Int64  // messages of other nodes that this version does not know
+	stop     chan struct{} // closed when the node closes
+	tasks    sync.WaitGroup
 }
 
 // OpenNode opens the store, takes up the calls that are open in it, and listens. An error names the key that it is about.
 func OpenNode(cfg Config, log *slog.Logger) (*Node, error) {
-	n := &Node{cfg: cfg, log: log, failed: make(chan error, 2)}
+	n := &Node{cfg: cfg, log: log, failed: make(chan error, 2), stop: make(chan struct{})}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -57,6 +65,11 @@ func (n *Node) open() error {
 	if n.admin, err = NewAdmin(n.cfg.Admin, registry, n.ready); err != nil {
 		return err
 	}
+	if n.cfg.Cluster.Enabled {
+		if n.cluster, err = n.join(); err != nil {
+			return err
+		}
+	}
 	phases := &phases{}
 	n.system = actors.NewSystem(n.actorsConfig(secret, phases))
 	if err := n.system.Start(context.Background()); err != nil {
@@ -66,6 +79,10 @@ func (n *Node) open() error {
 		return err
 	}
 	n.metrics.Read(n.readings(phases))
+	if n.cluster != nil {
+		n.cluster.Start()
+		n.tasks.Go(n.announce)
+	}
 	return nil
 }
 
@@ -114,7 +131,7 @@ func (n *Node) ready() error {
 	if n.server == nil {
 		return errors.New("starting")
 	}
-	return n.store.Health()
+	return errors.Join(n.outside(), n.store.Health())
 }
 
 // fail notes what the node cannot go on without; the first one counts.
@@ -146,16 +163,20 @@ func (n *Node) Run(ctx context.Context) error {
 	return err
 }
 
-// Drain asks clients to go elsewhere, spread over the configured time, and waits for them until timeout.
+// Drain hands the node's calls over, asks clients to follow them, spread over the configured time, and waits for them until
+// timeout.
 func (n *Node) Drain(timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	if err := n.server.Drain(ctx, n.cfg.Drain.Spread, nil); err != nil {
+	n.draining.Store(true)
+	n.handOver(ctx, timeout)
+	if err := n.server.Drain(ctx, n.cfg.Drain.Spread, n.home); err != nil {
 		n.log.Info("drained", "left", err)
 	}
+	n.goodbye()
 }
 
-// Close ends the node: connections, then actors, then the store. It may be called on a node that was not wholly opened;
+// Close ends the node: connections, then its part in the cluster, then actors, then the store. It may be called on a node that was not wholly opened;
 // calling it again is harmless.
 func (n *Node) Close() error {
 	var err error
@@ -167,6 +188,11 @@ func (n *Node) close() error {
 	var errs []error
 	if n.server != nil {
 		errs = append(errs, n.server.Close())
+	}
+	close(n.stop)
+	n.tasks.Wait()
+	if n.cluster != nil {
+		errs = append(errs, n.cluster.Close())
 	}
 	if n.system != nil {
 		n.system.Close()

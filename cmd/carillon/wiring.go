@@ -121,7 +121,7 @@ func certificate(cfg Config) (*tls.Config, error) {
 func (n *Node) actorsConfig(secret []byte, p *phases) actors.Config {
 	c, l := n.cfg, n.cfg.Limits
 	out := actors.Config{
-		Node: c.Node.Name, Secret: secret, Store: n.store, Now: steadyClock(), Logger: n.log,
+		Node: c.Node.Name, Advertise: n.advertised(), Secret: secret, Store: n.store, Now: steadyClock(), Logger: n.log, Spread: c.Drain.Spread,
 		DefaultTimeout: c.Call.DefaultTimeout, HeartbeatInterval: c.Heartbeat.Interval,
 		Calls: call.Rules{
 			NotReceivedAfter: c.Call.NotReceivedAfter, MaxDuration: c.Call.MaxDuration, MemberLease: c.Call.MemberLease,
@@ -137,7 +137,12 @@ func (n *Node) actorsConfig(secret []byte, p *phases) actors.Config {
 			Operation: n.metrics.Operation, Ring: n.metrics.Rang, Phase: p.move,
 			Save:  func(error) { n.metrics.Decided("write failed") },
 			Panic: func(kind string) { n.metrics.Decided(kind + " broke down") },
+
+			Fenced: func() { n.metrics.Decided("fenced") }, Repaired: n.metrics.Repaired, Unknown: func() { n.unknown.Add(1) },
 		},
+	}
+	if n.cluster != nil {
+		out.Cluster = n.cluster
 	}
 	if c.Users.Registration == "strict" {
 		out.Users = n.store
@@ -175,7 +180,8 @@ func (n *Node) readings(p *phases) Readings {
 			open["resting"] = n.system.Stats().Resting
 			return open
 		},
-		Closed: n.closed,
+		Closed:  n.closed,
+		Cluster: n.clusterCounts(),
 		Queues: map[string]func() int{
 			"commit":   n.store.Queued,
 			"requests": func() int { return n.system.Stats().InFlight },

@@ -59,7 +59,7 @@ func (t *table) difference(k *known, call CallInfo, now time.Time, acting bool) 
 	case before == Accepted && after == Accepted && !call.IsMainDevice && call.State != Ended:
 		info.Reason = ReasonMovedToOtherDevice
 		return []Event{CallUserStateChanged{EventInfo: info, Users: []CallUser{me}, CallState: call.State}}
-	case before.Pending() && after.Pending() && k.rang && call.RingUntil.After(k.RingUntil.Add(reringing)):
+	case before.Pending() && after.Pending() && k.rang && t.anew(k, &call):
 		return []Event{CallInvitationReceived{EventInfo: info, Call: call}} // timed out or cancelled, and invited again
 	}
 	return t.changes(k, call, info)

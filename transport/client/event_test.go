@@ -122,7 +122,7 @@ func TestALateRingIsTheSame(t *testing.T) {
 		_, p := w.connect(w.config())
 		p.tell(receivedEvent(ringing(7, 1, time.Minute)))
 		event[CallInvitationReceived](w)
-		<-time.After(5 * time.Second)
+		elapse(5 * time.Second)
 		p.tell(receivedEvent(ringing(7, 1, time.Minute))) // written 5 s ago
 		w.silent()
 		p.hangUp(wire.CloseGoingAway)

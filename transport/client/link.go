@@ -40,6 +40,7 @@ type link struct {
 	stream  *quic.Stream
 	reader  *wire.Reader
 	born    time.Time
+	entered time.Time // when the login was answered
 	abort   func() bool // stops the watch on the client's end
 	aborted chan struct{}
 	writers sync.WaitGroup

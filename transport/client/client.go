@@ -252,7 +252,7 @@ func (c *Client) adopt(l *link, result *wire.LoginResult) {
 	for _, id := range c.calls.unacknowledged() {
 		l.receipt(id)
 	}
-	c.armRing()
+	c.callsChanged()
 	c.wake()
 }
 

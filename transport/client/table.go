@@ -239,6 +239,17 @@ func (t *table) change(e CallUserStateChanged) {
 	}
 }
 
+// pending reports whether a call is live here in which somebody has not answered yet: it rings here, or this device waits for
+// others.
+func (t *table) pending() bool {
+	for _, k := range t.live {
+		if slices.ContainsFunc(k.Users, func(u CallUser) bool { return u.State.Pending() }) {
+			return true
+		}
+	}
+	return false
+}
+
 // nextSilence is when the first invitation runs out; zero: there is none.
 func (t *table) nextSilence() time.Time {
 	var first time.Time

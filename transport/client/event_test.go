@@ -118,7 +118,7 @@ func TestARingIsShownOnce(t *testing.T) {
 
 // Word of the same invitation may come again long after the first, by whatever way: it rings once. Another invitation rings anew.
 func TestALateRingIsTheSame(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(_ *testing.T, w *world) {
 		_, p := w.connect(w.config())
 		p.tell(receivedEvent(ringing(7, 1, time.Minute)))
 		event[CallInvitationReceived](w)

@@ -118,8 +118,8 @@ func (w *world) enter(addresses ...string) *Client {
 	return c
 }
 
-// moves waits for the next connection, wants it at address within limit, and gives what ended the last one.
-func (w *world) moves(address string, limit time.Duration) error {
+// moves waits for the next connection, wants it at address within limit, and gives the end of the last one.
+func (w *world) moves(address string, limit time.Duration) ConnectionStateChanged {
 	w.t.Helper()
 	lost := w.became(Reconnecting)
 	start := time.Now()
@@ -127,7 +127,7 @@ func (w *world) moves(address string, limit time.Duration) error {
 	if took := time.Since(start); e.State != Connected || e.Address != address || took > limit {
 		w.t.Errorf("%v at %q %v after the loss, want %q within %v", e.State, e.Address, took, address, limit)
 	}
-	return lost.Reason
+	return lost
 }
 
 // elapse lets d pass in the bubble's time.
@@ -193,8 +193,8 @@ func TestNodesDieInTurn(t *testing.T) {
 		at := []string{serverAddress, nodeB, nodeC, serverAddress}
 		for i, address := range at[:3] {
 			w.net.kill(address)
-			if cause := w.moves(at[i+1], firstBackoff); !errors.Is(cause, errNoEcho) {
-				t.Errorf("%s left because of %v", address, cause)
+			if lost := w.moves(at[i+1], firstBackoff); !errors.Is(lost.Reason, errNoEcho) {
+				t.Errorf("%s left because of %v", address, lost.Reason)
 			}
 			w.net.revive(address)
 		}
@@ -206,7 +206,7 @@ func TestNodesDieInTurn(t *testing.T) {
 func TestRedirectTargetDies(t *testing.T) {
 	for name, addresses := range map[string][]string{"not in the list": {serverAddress}, "in the list": {serverAddress, nodeB}} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(_ *testing.T, w *world) {
 				nodes := w.trio(script{redirect: nodeB}, script{}, script{})
 				w.enter(addresses...)
 				w.net.kill(nodeB)
@@ -222,7 +222,7 @@ func TestRedirectTargetDies(t *testing.T) {
 
 // A GoAway to where nobody answers costs little, also when the other nodes repeat it.
 func TestGoAwayToADeadNode(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(_ *testing.T, w *world) {
 		nodes := w.trio(script{}, script{}, script{redirect: nodeB})
 		w.enter(serverAddress, nodeC)
 		w.net.kill(nodeB)
@@ -242,7 +242,7 @@ func TestGoAwayAnywhere(t *testing.T) {
 		"from a detour": {[]string{nodeC, serverAddress}, nodeC}, // C redirects to A
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(_ *testing.T, w *world) {
 				nodes := w.trio(script{}, script{}, script{redirect: serverAddress})
 				w.enter(test.addresses...)
 				nodes[2].plays(script{})
@@ -256,7 +256,7 @@ func TestGoAwayAnywhere(t *testing.T) {
 // A server that calls a device back finds it there again at once, however often, with the operation that was under way.
 func TestRecall(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		nodes := w.trio(script{mute: false}, script{}, script{})
+		nodes := w.trio(script{}, script{}, script{})
 		c := w.enter(serverAddress)
 		for range 6 {
 			elapse(1500 * time.Millisecond)

@@ -57,8 +57,8 @@ func runDemo(ctx context.Context, out, log io.Writer) error {
 	defer stop()
 	stopped := make(chan error, 1)
 	go func() { stopped <- errors.Join(node.Run(running), node.Close()) }()
-	d := &demo{out: out, start: time.Now(), address: node.Addr().String()}
-	d.say("Carillon's demo: one node on %s, calls kept in %s.", d.address, dir)
+	d := &demo{out: out, start: time.Now(), addresses: []string{node.Addr().String()}}
+	d.say("Carillon's demo: one node on %s, calls kept in %s.", node.Addr(), dir)
 	d.say("A device that is silent for %v counts as gone.", demoTimeout)
 	err = d.play(ctx)
 	d.hangUp()
@@ -80,10 +80,10 @@ func demoConfig(dir string) Config {
 
 // demo plays, prints and checks.
 type demo struct {
-	out     io.Writer
-	address string
-	start   time.Time
-	devices []*demoDevice
+	out       io.Writer
+	addresses []string // of the nodes it plays on
+	start     time.Time
+	devices   []*demoDevice
 
 	mu sync.Mutex // of out
 }
@@ -100,7 +100,7 @@ type demoDevice struct {
 func (d *demo) connect(ctx context.Context, user, kind string) (*demoDevice, error) {
 	dev := &demoDevice{name: user + " " + kind, user: user, heard: make(chan string, demoHeard)}
 	c, err := client.Dial(ctx, client.Config{
-		Addresses: []string{d.address}, UserID: user, DeviceID: kind, Insecure: true, Listen: dev.cable.listen,
+		Addresses: d.addresses, UserID: user, DeviceID: kind, Insecure: true, Listen: dev.cable.listen,
 		DialTimeout: time.Second, BackoffMin: 50 * time.Millisecond, BackoffMax: 200 * time.Millisecond,
 		OnEvent: func(e client.Event) { d.hear(dev, e) },
 	})

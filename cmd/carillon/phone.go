@@ -59,7 +59,7 @@ func phoneCommand() *cobra.Command {
 	flags.StringVar(&o.user, "user", "", "your user ID")
 	flags.StringVar(&o.device, "device", "terminal", "this device's ID; a second phone of the same user needs another one")
 	flags.StringVar(&o.token, "token", "", "login token, where the server asks for one; `carillon token` makes one")
-	flags.StringSliceVar(&o.addresses, "addr", []string{"127.0.0.1:7443"}, "host:port of the server; several are tried in turn")
+	flags.StringSliceVar(&o.addresses, "addr", []string{"127.0.0.1:7443"}, "host:port of a server; repeated, or several with commas between: the nodes of a cluster, tried in turn")
 	flags.StringVar(&o.ca, "ca", "", "PEM file with the certificate to trust")
 	flags.BoolVar(&o.insecure, "insecure", false, "trust any certificate (default true for a loopback address)")
 	if err := command.MarkFlagRequired("user"); err != nil {
@@ -79,9 +79,11 @@ func quietUDP() {
 
 // config is what the SDK needs to know.
 func (o *phoneOptions) config() (client.Config, error) {
-	cfg := client.Config{Addresses: o.addresses, UserID: o.user, DeviceID: o.device, Token: o.token, Migrate: true}
+	cfg := client.Config{UserID: o.user, DeviceID: o.device, Token: o.token, Migrate: true}
 	local := true
 	for _, a := range o.addresses {
+		a = strings.TrimSpace(a)
+		cfg.Addresses = append(cfg.Addresses, a)
 		local = local && loopback(a)
 	}
 	switch {
@@ -110,8 +112,9 @@ type phone struct {
 	device string
 	screen *screen
 	book   book
-	script bool // the input is no terminal
-	failed int  // commands that failed
+	script bool   // the input is no terminal
+	failed int    // commands that failed
+	node   string // where it is logged in; empty before the first login
 
 	rings, answers tally // for the command wait
 }
@@ -122,7 +125,7 @@ func runPhone(ctx context.Context, o phoneOptions, screen *screen, input io.Read
 	if err != nil {
 		return err
 	}
-	screen.line(dim, "calling %s ...", cfg.Addresses[0])
+	screen.line(dim, "calling %s ...", strings.Join(cfg.Addresses, ", "))
 	dialing, cancel := context.WithTimeout(ctx, dialPatience)
 	c, err := client.Dial(dialing, cfg)
 	cancel()

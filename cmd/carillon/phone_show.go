@@ -45,7 +45,11 @@ func (p *phone) show(event client.Event) {
 	case client.TokenWillExpire:
 		p.screen.line(yellow, "your token expires in %v", e.Left.Round(time.Second))
 	case client.GoAway:
-		p.screen.line(dim, "the server is about to stop; this phone moves in %v", e.ReconnectAfter.Round(time.Millisecond))
+		to := ""
+		if e.ReconnectTo != "" {
+			to = " to " + e.ReconnectTo
+		}
+		p.screen.line(dim, "the server sends this phone on%s, in %v", to, e.ReconnectAfter.Round(time.Millisecond))
 	}
 	p.banner()
 }
@@ -53,10 +57,28 @@ func (p *phone) show(event client.Event) {
 func (p *phone) showConnection(e client.ConnectionStateChanged) {
 	switch e.State {
 	case client.Connected:
-		p.screen.line(green, "connected to %s", e.Address)
+		p.screen.line(green, "%s", p.arrive(e))
 	case client.Reconnecting:
 		p.screen.line(yellow, "connection lost, reconnecting (%v)", e.Reason)
 	default: // Connecting and Disconnected are told by who asked for them
+	}
+}
+
+// arrive says to which node the phone is connected now, and whether it has moved.
+func (p *phone) arrive(e client.ConnectionStateChanged) string {
+	node := e.Address
+	if e.Node != "" {
+		node += " (node " + e.Node + ")"
+	}
+	before := p.node
+	p.node = node
+	switch before {
+	case "":
+		return "connected to " + node
+	case node:
+		return "connected again to " + node
+	default:
+		return "moved to " + node
 	}
 }
 

@@ -167,6 +167,70 @@ func wantInOrder(t *testing.T, who, text string, words ...string) {
 	}
 }
 
+// A phone that knows two nodes says where it is, and where it goes when the first one drains.
+func TestPhoneMovesToAnotherNode(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	one, two := testConfig(t), testConfig(t)
+	one.Node.Name, two.Node.Name = "one", "two"
+	first, second := startNode(t, one), startNode(t, two)
+	out := &transcript{}
+	typed, keyboard := io.Pipe()
+	played := make(chan error, 1)
+	go func() {
+		s := &screen{out: out, now: time.Now, restore: func() {}}
+		o := phoneOptions{user: "alice", device: "a1", addresses: []string{first.Addr().String(), " " + second.Addr().String()}}
+		played <- runPhone(ctx, o, s, typed)
+	}()
+	waitFor(ctx, t, out, "connected to "+first.Addr().String()+" (node one)")
+	first.Drain(time.Second)
+	waitFor(ctx, t, out, "moved to "+second.Addr().String()+" (node two)")
+	_ = keyboard.Close()
+	if err := <-played; err != nil {
+		t.Error(err)
+	}
+	wantInOrder(t, "alice", out.String(), "calling "+first.Addr().String()+", "+second.Addr().String(), "connected to", "sends this phone on, in", "moved to", "logged out")
+}
+
+// waitFor waits until a phone has printed the words.
+func waitFor(ctx context.Context, t *testing.T, out *transcript, words string) {
+	t.Helper()
+	tick := time.NewTicker(waitStep)
+	defer tick.Stop()
+	for !strings.Contains(out.String(), words) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("it does not say %q:\n%s", words, out)
+		}
+	}
+}
+
+// Addresses may be given by flags and within them.
+func TestPhoneTakesSeveralAddresses(t *testing.T) {
+	command := phoneCommand()
+	if err := command.ParseFlags([]string{"--user", "alice", "--addr", "127.0.0.1:1,127.0.0.1:2", "--addr", "127.0.0.1:3"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := command.Flags().GetStringSlice("addr"); err != nil || !reflect.DeepEqual(got, []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestPhoneSaysWhereItIs(t *testing.T) {
+	p := &phone{}
+	for _, step := range []struct{ address, node, want string }{
+		{"h:1", "one", "connected to h:1 (node one)"},
+		{"h:1", "one", "connected again to h:1 (node one)"},
+		{"h:2", "two", "moved to h:2 (node two)"},
+		{"h:2", "", "moved to h:2"},
+	} {
+		if got := p.arrive(client.ConnectionStateChanged{State: client.Connected, Address: step.address, Node: step.node}); got != step.want {
+			t.Errorf("%q, want %q", got, step.want)
+		}
+	}
+}
+
 func TestPhoneSaysWhenNobodyAnswers(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/quic-go/quic-go"
-
 	"carillon/transport/wire"
 )
 
@@ -26,8 +24,9 @@ type Client struct {
 	route   func(remote string) (string, error)
 
 	// Of Dial, then of the connection's goroutine.
-	turn    int  // index of the address that is tried first
-	fetched bool // a token was fetched since the last successful login because of a refusal
+	turn    int                  // index of the address that is tried first
+	shunned map[string]time.Time // addresses where no redirect is followed, and until when
+	fetched bool                 // a token was fetched since the last successful login because of a refusal
 
 	mu       sync.Mutex
 	state    ConnectionState
@@ -176,37 +175,17 @@ func (c *Client) Events() iter.Seq[Event] {
 // run keeps the client connected until it ends.
 func (c *Client) run(l *link) {
 	defer c.finish()
-	for try := 0; ; {
+	tries := 0
+	for {
 		cause := c.serve(l)
-		if time.Since(l.born) > c.cfg.BackoffMax {
-			try = 0
-		}
-		wait, to := c.plan(l, cause, try)
-		try++
+		wait, to := c.plan(l, cause, &tries)
 		if c.part(l, cause); c.ctx.Err() != nil {
 			return
 		}
-		if l = c.reconnect(wait, to, &try); l == nil {
+		if l = c.reconnect(wait, to, &tries); l == nil {
 			return
 		}
 	}
-}
-
-// plan decides when and where to reconnect after l has ended by cause.
-func (c *Client) plan(l *link, cause error, try int) (wait time.Duration, to string) {
-	wait, to = c.backoff(try), l.address
-	var closed *quic.ApplicationError
-	if errors.As(cause, &closed) && closed.Remote {
-		switch wire.CloseCode(closed.ErrorCode) {
-		case wire.CloseGoingAway, wire.CloseOverloaded:
-			to = ""
-			c.turn = (c.turn + 1) % len(c.cfg.Addresses)
-		}
-	}
-	if at := l.moving(); !at.IsZero() {
-		wait, to = time.Until(at), l.moveTo
-	}
-	return max(0, wait), to
 }
 
 // part leaves a link that has ended, and ends the client if it must not come back.
@@ -236,7 +215,7 @@ func (c *Client) part(l *link, cause error) {
 }
 
 // reconnect dials until it has a link, or gives nil when the client has ended.
-func (c *Client) reconnect(wait time.Duration, to string, try *int) *link {
+func (c *Client) reconnect(wait time.Duration, to string, tries *int) *link {
 	for {
 		if sleep(c.ctx, wait) != nil || c.awaitRoom() != nil {
 			return nil
@@ -250,8 +229,8 @@ func (c *Client) reconnect(wait time.Duration, to string, try *int) *link {
 			c.end(end)
 			return nil
 		}
-		to, wait = "", c.backoff(*try)
-		*try++
+		to, wait = "", c.backoff(*tries)
+		*tries++
 	}
 }
 
@@ -263,17 +242,17 @@ func (c *Client) adopt(l *link, result *wire.LoginResult) {
 	c.link = l
 	c.session = SessionInfo{
 		ID: result.GetSessionId(), Node: result.GetNode(), Address: l.address, ServerTime: timeOf(result.GetServerTimeMs()),
-		LoginTime: time.Now(), Heartbeat: l.interval, SyncTruncated: result.GetSyncTruncated(),
+		LoginTime: l.entered, Heartbeat: l.interval, SyncTruncated: result.GetSyncTruncated(),
 	}
 	c.state = Connected
-	c.queue.push(ConnectionStateChanged{State: Connected, Address: l.address})
-	for _, e := range c.calls.sync(result, c.acting) {
+	c.queue.push(ConnectionStateChanged{State: Connected, Address: l.address, Node: result.GetNode()})
+	for _, e := range c.calls.sync(result, l.entered, c.acting) {
 		c.queue.push(e)
 	}
 	for _, id := range c.calls.unacknowledged() {
 		l.receipt(id)
 	}
-	c.armRing()
+	c.callsChanged()
 	c.wake()
 }
 

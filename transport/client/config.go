@@ -34,8 +34,8 @@ type Config struct {
 	OnEvent    func(Event)
 	EventQueue int // events that wait for the app; default 1,024, 1..65,536
 
-	DialTimeout    time.Duration // of one attempt at one address, login included; default 5 s
-	RequestTimeout time.Duration // of one attempt at an operation; default 5 s
+	DialTimeout    time.Duration // of one attempt at one address, login included; default 5 s. An address that a server named gets 2 s at most
+	RequestTimeout time.Duration // of the first attempt at an operation; doubles with each repetition on the same connection; default 2 s
 	RequestBudget  time.Duration // of an operation over all attempts, and of a Dial whose context has no deadline; default 15 s
 	BackoffMin     time.Duration // first bound of the wait before a reconnect; default 200 ms. The wait is random, 0..bound
 	BackoffMax     time.Duration // last bound; default 10 s
@@ -64,7 +64,7 @@ const (
 	maxAddresses          = 16
 	maxIDBytes            = 64
 	defaultDialTimeout    = 5 * time.Second
-	defaultRequestTimeout = 5 * time.Second
+	defaultRequestTimeout = 2 * time.Second
 	defaultRequestBudget  = 15 * time.Second
 	firstBackoff          = 200 * time.Millisecond
 	lastBackoff           = 10 * time.Second

@@ -41,20 +41,24 @@ func quicConfig(timeout time.Duration) *quic.Config {
 
 // round tries each address once, first (if any) before the others, and gives the first link that has logged in.
 func (c *Client) round(ctx context.Context, first string) (*link, *wire.LoginResult, error) {
-	candidates := slices.Concat(c.cfg.Addresses[c.turn:], c.cfg.Addresses[:c.turn])
-	if first != "" {
-		candidates = append([]string{first}, slices.DeleteFunc(candidates, func(a string) bool { return a == first })...)
-	}
+	candidates := c.candidates(first)
 	var last error
 	for _, address := range candidates {
-		l, result, err := c.attempt(ctx, address)
+		patience := c.cfg.DialTimeout
+		if address == first && len(candidates) > 1 {
+			patience = min(patience, hintPatience)
+		}
+		l, result, err := c.attempt(ctx, address, patience)
 		if err != nil && c.refetch(err) {
-			l, result, err = c.attempt(ctx, address)
+			l, result, err = c.attempt(ctx, address, patience)
 		}
 		if err == nil {
-			c.turn = max(0, slices.Index(c.cfg.Addresses, address))
+			if i := slices.Index(c.cfg.Addresses, address); i >= 0 {
+				c.turn = i
+			}
 			return c.redirect(ctx, l, result)
 		}
+		c.shun(address)
 		c.cfg.Logger.Info("cannot log in", "user", c.cfg.UserID, "address", address, "err", err)
 		last = err
 		if ctx.Err() != nil || c.final(err) != nil {
@@ -64,14 +68,16 @@ func (c *Client) round(ctx context.Context, first string) (*link, *wire.LoginRes
 	return nil, nil, last
 }
 
-// redirect follows the server's hint once; when that fails it stays where it is.
+// redirect follows the server's hint once, whatever the answer over there says; when that fails it stays where it is. It does
+// not go where the login has just failed: other nodes may not have noticed yet.
 func (c *Client) redirect(ctx context.Context, l *link, result *wire.LoginResult) (*link, *wire.LoginResult, error) {
 	to := result.GetRedirect()
-	if to == "" || to == l.address {
+	if to == "" || to == l.address || time.Now().Before(c.shunned[to]) {
 		return l, result, nil
 	}
-	better, answer, err := c.attempt(ctx, to)
+	better, answer, err := c.attempt(ctx, to, min(c.cfg.DialTimeout, hintPatience))
 	if err != nil {
+		c.shun(to)
 		l.superseded = errors.Is(err, errUnanswered) // if the login over there has an effect, l is kicked out
 		c.cfg.Logger.Info("redirect not followed", "user", c.cfg.UserID, "address", to, "err", err)
 		return l, result, nil
@@ -80,13 +86,13 @@ func (c *Client) redirect(ctx context.Context, l *link, result *wire.LoginResult
 	return better, answer, nil
 }
 
-// attempt dials one address and logs in there, within DialTimeout.
-func (c *Client) attempt(ctx context.Context, address string) (*link, *wire.LoginResult, error) {
+// attempt dials one address and logs in there, within patience.
+func (c *Client) attempt(ctx context.Context, address string, patience time.Duration) (*link, *wire.LoginResult, error) {
 	token, err := c.currentToken(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	l, err := c.dial(ctx, address)
 	if err != nil {
@@ -97,6 +103,7 @@ func (c *Client) attempt(ctx context.Context, address string) (*link, *wire.Logi
 		l.close(err, wire.CloseGoingAway)
 		return nil, nil, err
 	}
+	l.entered = time.Now()
 	interval := millis(result.GetHeartbeatIntervalMs())
 	l.start(max(cmp.Or(interval, defaultHeartbeat), leastHeartbeat))
 	return l, result, nil

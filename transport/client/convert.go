@@ -46,7 +46,10 @@ func timeOf(ms int64) time.Time {
 
 func millis(n uint32) time.Duration { return time.Duration(n) * time.Millisecond }
 
-func callOf(s *wire.CallSnapshot) CallInfo {
+func callOf(s *wire.CallSnapshot) CallInfo { return callOn(s, time.Now()) }
+
+// callOn converts a snapshot that arrived at an instant of this machine's clock.
+func callOn(s *wire.CallSnapshot, arrived time.Time) CallInfo {
 	if s == nil {
 		return CallInfo{}
 	}
@@ -57,7 +60,7 @@ func callOf(s *wire.CallSnapshot) CallInfo {
 		Users: usersOf(s.Users), EndReason: Reason(s.EndReason), IsMainDevice: s.IsMainDevice,
 	}
 	if info.Remaining > 0 {
-		info.RingUntil = time.Now().Add(info.Remaining)
+		info.RingUntil = arrived.Add(info.Remaining)
 	}
 	return info
 }

@@ -1,9 +1,10 @@
 // Package client is the Go SDK of Carillon: one logged-in device of one user, over one QUIC connection.
 //
 // Dial logs in and keeps the device logged in: a lost connection is dialled again with jittered back-off, an unanswered
-// operation is repeated under its command ID, and what was missed meanwhile arrives as events. An app uses three things:
-// the nine operations (CallInvite to QueryCallInvitationList), the events (Events or Config.OnEvent), and Calls, the calls
-// that are live on this device.
+// operation is repeated under its command ID, and what was missed meanwhile arrives as events. It follows a server's hint to
+// a better node, and leaves a node that dies for the next of Config.Addresses. An app uses three things: the nine operations
+// (CallInvite to QueryCallInvitationList), the events (Events or Config.OnEvent), and Calls, the calls that are live on this
+// device.
 //
 // The one idea: the client keeps, for each live call, the snapshot that the app's events add up to. Events below its
 // version are dropped; after a reconnect the server's snapshot is compared with it, and the difference is told to the app

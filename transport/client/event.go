@@ -75,7 +75,8 @@ type TokenWillExpire struct {
 	Left time.Duration
 }
 
-// GoAway says that the server is going to close; the client moves by itself.
+// GoAway asks the device to log in again, elsewhere: the server is going to close, or another node has taken over the user's
+// session. The client moves by itself.
 type GoAway struct {
 	EventInfo
 	ReconnectAfter time.Duration
@@ -87,6 +88,7 @@ type ConnectionStateChanged struct {
 	State   ConnectionState
 	Reason  error
 	Address string // host:port of the server, when Connected
+	Node    string // its name, when Connected
 }
 
 func (CallInvitationCreated) carillonEvent()   {}

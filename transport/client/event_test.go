@@ -116,6 +116,28 @@ func TestARingIsShownOnce(t *testing.T) {
 	})
 }
 
+// Word of the same invitation may come again long after the first, by whatever way: it rings once. Another invitation rings anew.
+func TestALateRingIsTheSame(t *testing.T) {
+	inWorld(t, func(_ *testing.T, w *world) {
+		_, p := w.connect(w.config())
+		p.tell(receivedEvent(ringing(7, 1, time.Minute)))
+		event[CallInvitationReceived](w)
+		elapse(5 * time.Second)
+		p.tell(receivedEvent(ringing(7, 1, time.Minute))) // written 5 s ago
+		w.silent()
+		p.hangUp(wire.CloseGoingAway)
+		p, _ = w.login(&wire.LoginResult{Sync: snapshots(ringing(7, 1, time.Minute+10*time.Second))})
+		p.tell(receivedEvent(ringing(7, 1, time.Minute+20*time.Second)))
+		w.silent()
+		p.tell(changedEvent(7, 2, 0, user("carol", inviting)), receivedEvent(ringing(7, 2, time.Minute+30*time.Second)))
+		event[CallUserStateChanged](w)
+		p.tell(receivedEvent(ringing(7, 3, time.Minute+40*time.Second))) // another change came on the way
+		w.silent()
+		p.tell(receivedEvent(ringing(7, 5, 3*time.Minute))) // the end of the first one was lost
+		event[CallInvitationReceived](w)
+	})
+}
+
 func TestAnsweredElsewhereIsForgotten(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		c, p := w.connect(w.config())

@@ -2,6 +2,7 @@ package client
 
 import (
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -37,7 +38,7 @@ func FuzzServerFrames(f *testing.F) {
 		if r := frame.GetResponse(); r != nil {
 			_ = errorOf(r).Error()
 			calls.see(callOf(r.GetCall()))
-			calls.sync(r.GetLogin(), nil)
+			calls.sync(r.GetLogin(), time.Now(), nil)
 		}
 		if calls.version(7) < before {
 			t.Errorf("version fell from %d to %d", before, calls.version(7))

@@ -22,6 +22,8 @@ const (
 	maxQueuedBytes = (maxOutstanding + 4) * wire.MaxClientFrame // unsent; above: the server does not read
 	writeTimeout   = 10 * time.Second
 	echoMargin     = 3 * time.Second // on top of the interval, for the echo of a heartbeat
+	watchSilence   = 2 * time.Second // while a call is pending here: the longest silence before a heartbeat
+	watchEcho      = 2 * time.Second // and for its echo
 	closeWait      = time.Second     // after the end of the stream, for the close code
 )
 
@@ -40,6 +42,7 @@ type link struct {
 	stream  *quic.Stream
 	reader  *wire.Reader
 	born    time.Time
+	entered time.Time   // when the login was answered
 	abort   func() bool // stops the watch on the client's end
 	aborted chan struct{}
 	writers sync.WaitGroup
@@ -62,9 +65,12 @@ type link struct {
 	dead     bool
 	failure  error // why this side ended it
 	lastSent time.Time
+	lastRead time.Time
 	interval time.Duration // between heartbeats; 0 before login
-	beat     time.Duration // interval, jittered
-	echoDue  time.Time     // zero: no heartbeat is unanswered
+	beat     time.Duration // interval, jittered: the longest time without sending
+	watched  bool          // a call is pending here: a dead server must be noticed soon
+	look     time.Duration // watchSilence, jittered: the longest time without reading while watched
+	echoDue  time.Time     // when there must be a sign of life; zero: none is awaited
 	moveAt   time.Time     // zero: not told to go away
 }
 
@@ -168,6 +174,7 @@ func (l *link) next() ([]byte, error) {
 		frame, err := l.reader.Next()
 		switch {
 		case err == nil:
+			l.alive(time.Now())
 			return frame, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 		case errors.Is(err, wire.ErrFrameTooLong):
@@ -188,10 +195,14 @@ func (l *link) tick(now time.Time) error {
 	if l.due(l.moveAt, now) && len(l.waiting) == 0 {
 		return errMoving
 	}
-	if l.due(l.lastSent.Add(l.beat), now) {
-		l.beatLocked(now, l.interval+echoMargin)
+	if l.due(l.beatAt(), now) {
+		patience := l.interval + echoMargin
+		if l.watched {
+			patience = min(patience, watchEcho)
+		}
+		l.beatLocked(now, patience)
 	}
-	next := l.lastSent.Add(l.beat)
+	next := l.beatAt()
 	for _, t := range []time.Time{l.echoDue, l.moveAt} {
 		if !t.IsZero() && t.After(now) && t.Before(next) {
 			next = t
@@ -200,15 +211,31 @@ func (l *link) tick(now time.Time) error {
 	return l.stream.SetReadDeadline(next)
 }
 
+// beatAt is when the next heartbeat is due.
+func (l *link) beatAt() time.Time {
+	at := l.lastSent.Add(l.beat)
+	if soon := l.lastRead.Add(l.look); l.watched && l.echoDue.IsZero() && soon.Before(at) {
+		return soon
+	}
+	return at
+}
+
 func (l *link) due(t, now time.Time) bool { return !t.IsZero() && !now.Before(t) }
 
 func (l *link) beatLocked(now time.Time, patience time.Duration) {
 	_ = l.sendLocked(&wire.ClientFrame{Body: &wire.ClientFrame_Heartbeat{Heartbeat: &wire.Heartbeat{Padding: padding[:]}}})
 	l.lastSent = now
-	l.beat = l.interval*9/10 + rand.N(l.interval/5+1)
+	l.draw()
 	if due := now.Add(patience); l.echoDue.IsZero() || due.Before(l.echoDue) {
 		l.echoDue = due
 	}
+}
+
+// draw makes the jitter of the next heartbeat.
+func (l *link) draw() {
+	l.beat = l.interval*9/10 + rand.N(l.interval/5+1)
+	silence := min(l.interval, watchSilence)
+	l.look = silence*4/5 + rand.N(silence/5+1)
 }
 
 var padding [wire.MinHeartbeat]byte
@@ -224,17 +251,26 @@ func (l *link) probe() {
 	_ = l.stream.SetReadDeadline(time.Now()) // wakes the reader, which takes the new deadline
 }
 
-func (l *link) echoed() {
+// watch says whether a dead server must be noticed soon. The next tick takes it up: it is what was read that turns it on.
+func (l *link) watch(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.echoDue = time.Time{}
+	l.watched = on
+}
+
+// alive notes that a frame has come: any frame is as good as an echo.
+func (l *link) alive(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastRead, l.echoDue = now, time.Time{}
 }
 
 // start begins the heartbeats, after login.
 func (l *link) start(interval time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.interval, l.beat = interval, interval*9/10+rand.N(interval/5+1)
+	l.interval, l.lastRead = interval, time.Now()
+	l.draw()
 }
 
 // goAway notes that the server wants the client to move in a while. From then on no operation starts on this link; it ends

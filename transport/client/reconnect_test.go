@@ -176,7 +176,9 @@ func TestCut(t *testing.T) {
 func TestGoAway(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		other := w.listen("1.0.0.2:7443")
-		c, p := w.connect(w.config())
+		cfg := w.config()
+		cfg.RequestTimeout = 5 * time.Second
+		c, p := w.connect(cfg)
 		start := time.Now()
 		p.tell(&wire.Event{Kind: &wire.Event_GoAway{GoAway: &wire.GoAway{ReconnectAfterMs: 3000, ReconnectTo: "1.0.0.2:7443"}}})
 		if e := event[GoAway](w); e.ReconnectAfter != 3*time.Second || e.ReconnectTo != "1.0.0.2:7443" {

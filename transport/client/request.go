@@ -118,13 +118,14 @@ func (c *Client) ready(ctx context.Context) (*link, error) {
 	}
 }
 
-// ask sends op on l, again every RequestTimeout, and waits for an answer to any of the attempts. It gives nil without an
-// error when the link or ctx ended first.
+// ask sends op on l, again after RequestTimeout and then after twice as long each time, and waits for an answer to any of the
+// attempts. It gives nil without an error when the link or ctx ended first.
 func (c *Client) ask(ctx context.Context, l *link, op operation, p *progress) (*wire.Response, error) {
 	w := &waiting{answer: make(chan *wire.Response, 1), takesMain: op.takesMain, query: op.query}
 	var ids []uint64
 	defer func() { l.discharge(ids...) }()
-	timer := time.NewTimer(c.cfg.RequestTimeout)
+	wait := c.cfg.RequestTimeout
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		id := l.enlist(w)
@@ -152,7 +153,8 @@ func (c *Client) ask(ctx context.Context, l *link, op operation, p *progress) (*
 			}
 		case <-timer.C:
 			l.probe()
-			timer.Reset(c.cfg.RequestTimeout)
+			wait *= 2
+			timer.Reset(wait)
 		}
 	}
 }

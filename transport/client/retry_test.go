@@ -64,6 +64,24 @@ func TestUnansweredIsRepeatedOnTheSameConnection(t *testing.T) {
 	})
 }
 
+// Repetitions thin out: a server that is behind is asked four times in all.
+func TestRepetitionsThinOut(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, p := w.connect(w.config())
+		start := time.Now()
+		done := later(t, invite(context.Background(), c))
+		for _, at := range []time.Duration{0, 2 * time.Second, 6 * time.Second, 14 * time.Second} {
+			wait(t, p.frames)
+			if d := time.Since(start); d != at {
+				t.Errorf("sent after %v, want %v", d, at)
+			}
+		}
+		if _, err := done(); !errors.Is(err, TimedOut) || time.Since(start) != defaultRequestBudget || len(p.frames) > 0 {
+			t.Errorf("err = %v after %v, %d more sent", err, time.Since(start), len(p.frames))
+		}
+	})
+}
+
 func TestInternalErrorIsRepeated(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		c, p := w.connect(w.config())

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
-	"github.com/quic-go/quic-go/testutils/simnet"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
@@ -38,7 +37,7 @@ var certificate, roots = func() (tls.Certificate, *x509.CertPool) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(1, 0, 0, 1), net.IPv4(1, 0, 0, 2)},
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(1, 0, 0, 1), net.IPv4(1, 0, 0, 2), net.IPv4(1, 0, 0, 3)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -52,41 +51,6 @@ var certificate, roots = func() (tls.Certificate, *x509.CertPool) {
 	pool.AddCert(leaf)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }()
-
-// network delivers packets at once, unless it is cut; what goes nowhere is lost.
-type network struct {
-	simnet.PerfectRouter
-	mu   sync.Mutex
-	cut  bool
-	port int
-}
-
-func (n *network) SendPacket(p simnet.Packet) error {
-	n.mu.Lock()
-	cut := n.cut
-	n.mu.Unlock()
-	if !cut {
-		_ = n.PerfectRouter.SendPacket(p) // an unknown destination is a lost packet
-	}
-	return nil
-}
-
-func (n *network) setCut(cut bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.cut = cut
-}
-
-// listen opens a socket of the client's side.
-func (n *network) listen() (net.PacketConn, error) {
-	n.mu.Lock()
-	n.port++
-	port := n.port
-	n.mu.Unlock()
-	return simnet.NewSimConn(&net.UDPAddr{IP: net.IPv4(2, 0, 0, 1), Port: 10000 + port}, n), nil
-}
-
-func simnetSocket(n *network, at *net.UDPAddr) net.PacketConn { return simnet.NewSimConn(at, n) }
 
 // server takes connections; the test plays its part by hand, or handle does.
 type server struct {
@@ -256,6 +220,7 @@ type world struct {
 	t       *testing.T
 	net     *network
 	server  *server
+	nodes   []*node
 	events  chan Event // all but ConnectionStateChanged
 	changes chan ConnectionStateChanged
 	client  *Client
@@ -269,6 +234,9 @@ func inWorld(t *testing.T, play func(t *testing.T, w *world)) {
 		if w.client != nil {
 			_ = w.client.Close()
 			<-w.client.Done()
+		}
+		for _, n := range w.nodes {
+			n.close()
 		}
 		w.server.close()
 	})

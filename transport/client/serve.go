@@ -26,8 +26,6 @@ func (c *Client) serve(l *link) error {
 		switch body := f.Body.(type) {
 		case *wire.ServerFrame_Response:
 			c.answer(l, body.Response)
-		case *wire.ServerFrame_Heartbeat:
-			l.echoed()
 		case *wire.ServerFrame_Event:
 			if err := c.event(l, body.Event); err != nil {
 				return err
@@ -47,7 +45,7 @@ func (c *Client) answer(l *link, r *wire.Response) {
 		call.IsMainDevice = call.IsMainDevice || w.takesMain && r.Code == 0
 		c.mu.Lock()
 		c.calls.see(call)
-		c.armRing()
+		c.callsChanged()
 		c.mu.Unlock()
 	}
 	select {
@@ -92,13 +90,21 @@ func (c *Client) show(ev Event) error {
 	if c.calls.apply(ev) {
 		c.queue.push(ev)
 	}
-	c.armRing()
+	c.callsChanged()
 	return nil
 }
 
 // receipt acknowledges a ring; that the link died meanwhile is the reader's to notice.
 func (l *link) receipt(id CallID) {
 	_ = l.send(&wire.ClientFrame{Body: &wire.ClientFrame_InvitationReceipt{InvitationReceipt: &wire.InvitationReceipt{CallId: uint64(id)}}})
+}
+
+// callsChanged does what follows from a change of the calls. c.mu is held.
+func (c *Client) callsChanged() {
+	if c.link != nil {
+		c.link.watch(c.calls.pending())
+	}
+	c.armRing()
 }
 
 // armRing sets the timer to the end of the invitation that ends first. c.mu is held.
@@ -135,5 +141,5 @@ func (c *Client) silence() {
 	for _, e := range c.calls.silence(now) {
 		c.queue.push(e)
 	}
-	c.armRing()
+	c.callsChanged()
 }

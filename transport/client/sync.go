@@ -8,14 +8,15 @@ import (
 )
 
 // sync compares what the device knows with what a login told, and gives the difference as the events that the app would
-// have seen. acting holds the calls on which this device has operations under way.
-func (t *table) sync(result *wire.LoginResult, acting map[CallID]int) []Event {
+// have seen. arrived is when it was told, on this machine's clock: a redirect that failed may lie between. acting holds the
+// calls on which this device has operations under way.
+func (t *table) sync(result *wire.LoginResult, arrived time.Time, acting map[CallID]int) []Event {
 	now := timeOf(result.GetServerTimeMs())
 	named := slices.Clone(t.order)
 	told := make(map[CallID]bool, len(result.GetSync()))
 	var events []Event
 	for _, s := range result.GetSync() {
-		call := callOf(s)
+		call := callOn(s, arrived)
 		told[call.CallID] = true
 		if k := t.live[call.CallID]; k != nil && call.Version >= k.Version {
 			events = append(events, t.difference(k, call, now, acting[call.CallID] > 0)...)
@@ -59,7 +60,7 @@ func (t *table) difference(k *known, call CallInfo, now time.Time, acting bool) 
 	case before == Accepted && after == Accepted && !call.IsMainDevice && call.State != Ended:
 		info.Reason = ReasonMovedToOtherDevice
 		return []Event{CallUserStateChanged{EventInfo: info, Users: []CallUser{me}, CallState: call.State}}
-	case before.Pending() && after.Pending() && k.rang && call.RingUntil.After(k.RingUntil.Add(reringing)):
+	case before.Pending() && after.Pending() && k.rang && t.anew(k, &call):
 		return []Event{CallInvitationReceived{EventInfo: info, Call: call}} // timed out or cancelled, and invited again
 	}
 	return t.changes(k, call, info)

@@ -121,7 +121,7 @@ func TestSyncBecomesEvents(t *testing.T) {
 				acting[7] = 1
 			}
 			var got []string
-			for _, e := range table.sync(result, acting) {
+			for _, e := range table.sync(result, time.Now(), acting) {
 				got = append(got, show(e))
 			}
 			if s := strings.Join(got, " "); s != test.want {
@@ -141,7 +141,7 @@ func ptr[T any](v T) *T { return &v }
 func TestTruncatedSyncForgetsNothing(t *testing.T) {
 	table := table{user: "alice", device: "phone"}
 	table.see(callOf(in(2, users(user("alice", accepted)), onMain)))
-	if events := table.sync(&wire.LoginResult{SyncTruncated: true}, nil); len(events) != 0 || len(table.list()) != 1 {
+	if events := table.sync(&wire.LoginResult{SyncTruncated: true}, time.Now(), nil); len(events) != 0 || len(table.list()) != 1 {
 		t.Errorf("events %v, calls %v", events, table.list())
 	}
 }
@@ -154,7 +154,7 @@ func TestSyncOfUnknownCalls(t *testing.T) {
 	elsewhere.CallId = 8
 	here := proto.Clone(elsewhere).(*wire.CallSnapshot)
 	here.CallId, here.IsMainDevice = 9, true
-	if events := table.sync(&wire.LoginResult{Sync: snapshots(pending, elsewhere, here)}, nil); len(events) != 0 {
+	if events := table.sync(&wire.LoginResult{Sync: snapshots(pending, elsewhere, here)}, time.Now(), nil); len(events) != 0 {
 		t.Errorf("events %v", events)
 	}
 	calls := table.list()
@@ -237,7 +237,7 @@ func TestReconnectCatchesUp(t *testing.T) {
 // An invitation that the sync tells of, but whose Received never follows, is forgotten without a sound when it runs out.
 func TestUnheardInvitationRunsOut(t *testing.T) {
 	table := table{user: "alice", device: "phone"}
-	table.sync(&wire.LoginResult{Sync: snapshots(in(1, users(user("bob", accepted), user("alice", inviting)), rings))}, nil)
+	table.sync(&wire.LoginResult{Sync: snapshots(in(1, users(user("bob", accepted), user("alice", inviting)), rings))}, time.Now(), nil)
 	if events := table.silence(table.nextSilence()); len(events) != 0 || len(table.list()) != 0 {
 		t.Errorf("events %v, calls %v", events, table.list())
 	}

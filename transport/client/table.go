@@ -176,10 +176,17 @@ func (t *table) over(e EventInfo) bool {
 	return true
 }
 
+// anew reports whether call, in which this user is pending as in k, is another invitation than the one that k is about: two
+// changes at least lie between, the end of the one and the other, and it ends later. Word of the same one that was long on its
+// way only seems to end later.
+func (t *table) anew(k *known, call *CallInfo) bool {
+	return call.Version >= k.Version+2 && call.RingUntil.After(k.RingUntil.Add(reringing))
+}
+
 // rings takes an invitation and reports whether it is news: not when the app already rings for it.
 func (t *table) rings(call CallInfo) bool {
 	k := t.live[call.CallID]
-	again := k != nil && k.rang && t.own(&k.CallInfo).Pending() && !call.RingUntil.After(k.RingUntil.Add(reringing))
+	again := k != nil && k.rang && t.own(&k.CallInfo).Pending() && !t.anew(k, &call)
 	if g, over := t.graves[call.CallID]; over && g.silenced && g.version == call.Version {
 		return false
 	}
@@ -230,6 +237,17 @@ func (t *table) change(e CallUserStateChanged) {
 	if !t.liveHere(&k.CallInfo) {
 		t.bury(e.CallID, e.Version)
 	}
+}
+
+// pending reports whether a call is live here in which somebody has not answered yet: it rings here, or this device waits for
+// others.
+func (t *table) pending() bool {
+	for _, k := range t.live {
+		if slices.ContainsFunc(k.Users, func(u CallUser) bool { return u.State.Pending() }) {
+			return true
+		}
+	}
+	return false
 }
 
 // nextSilence is when the first invitation runs out; zero: there is none.

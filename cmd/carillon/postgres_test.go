@@ -87,7 +87,10 @@ func startPostgres() (*pgServer, error) {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	return s, s.start(dir)
+	if err := s.start(dir); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // start starts the server below a shell that ends it, and removes its directory, when its input is closed: when the tests

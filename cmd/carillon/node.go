@@ -55,10 +55,11 @@ func (n *Node) open() error {
 			return err
 		}
 	}
-	if n.admin, err = NewAdmin(n.cfg.Admin, registry, n.ready); err != nil {
+	phases := &phases{}
+	status := func(context.Context) Status { return n.statusAlone(phases) }
+	if n.admin, err = NewAdmin(n.cfg.Admin, registry, n.ready, status); err != nil {
 		return err
 	}
-	phases := &phases{}
 	n.system = actors.NewSystem(n.actorsConfig(secret, phases))
 	if err := n.system.Start(context.Background()); err != nil {
 		return err

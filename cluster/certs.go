@@ -16,7 +16,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // NodeServerName is a DNS name in every node's certificate. It makes a certificate that of a node, whatever its address:
@@ -67,8 +69,14 @@ func LoadTLS(files TLSFiles) (*tls.Config, error) {
 
 // Certs makes certificates for development and for clusters without a CA of their own: in dir ca.pem and ca-key.pem, unless
 // they are there, and for each node <name>.pem and <name>-key.pem (ECDSA P-256, for both ends), which are replaced. The
-// keys are readable by their owner only. Hosts are put in beside the names, for those who check them.
+// keys are readable by their owner only. Hosts are put in beside the names, for those who check them. A name that is no
+// name for files, or that of another file here, is an error before anything is written.
 func Certs(dir string, nodes []string, hosts ...string) error {
+	for _, node := range nodes {
+		if err := checkFileName(node); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cluster: certificates: %w", err)
 	}
@@ -78,9 +86,6 @@ func Certs(dir string, nodes []string, hosts ...string) error {
 		return err
 	}
 	for _, node := range nodes {
-		if node == "" || node == "ca" || filepath.Base(node) != node {
-			return fmt.Errorf("cluster: certificates: %q is no name for a node's files", node)
-		}
 		template := &x509.Certificate{
 			Subject:  pkix.Name{CommonName: node},
 			DNSNames: []string{NodeServerName},
@@ -97,6 +102,17 @@ func Certs(dir string, nodes []string, hosts ...string) error {
 		if _, err := ca.issue(template, now, filepath.Join(dir, node)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func checkFileName(node string) error {
+	unfit := func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(`/\:`, r) }
+	switch {
+	case node == "" || len(node) > maxName || strings.HasPrefix(node, ".") || strings.ContainsFunc(node, unfit):
+		return fmt.Errorf("cluster: certificates: %q is no name for a node's files", node)
+	case node == "ca" || strings.HasSuffix(node, "-key"):
+		return fmt.Errorf("cluster: certificates: %q cannot be a node's name here: %s.pem is another file's name", node, node)
 	}
 	return nil
 }

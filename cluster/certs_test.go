@@ -77,10 +77,14 @@ func TestCertificates(t *testing.T) {
 	if err := Certs(dir, []string{"c"}); err == nil {
 		t.Error("a CA without its key was replaced")
 	}
-	for _, name := range []string{"", "ca", "../x"} {
-		if err := Certs(other, []string{name}); err == nil {
+	fresh := filepath.Join(t.TempDir(), "certs")
+	for _, name := range []string{"", "ca", "ca-key", "a-key", "../x", "..", ".", "a/b", `a\b`, "C:a", "a\nb", strings.Repeat("a", maxName+1)} {
+		if err := Certs(fresh, []string{"good", name}); err == nil {
 			t.Errorf("a node was named %q", name)
 		}
+	}
+	if _, err := os.Stat(fresh); err == nil {
+		t.Error("a bad name left files behind")
 	}
 }
 

@@ -51,7 +51,7 @@ func TestMigrateStepByStep(t *testing.T) {
 			t.Fatal(err)
 		}
 		db := stdlib.OpenDB(*config)
-		defer db.Close()
+		t.Cleanup(func() { db.Close() })
 		steps, err := migrationsFor(db, plain, quiet)
 		if err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,9 +26,11 @@ const (
 	adminIdleTimeout   = 60 * time.Second // between requests of one connection
 	adminCloseTimeout  = 2 * time.Second  // that Close waits for requests under way
 	adminScrapesAtOnce = 4                // of /metrics; further ones get 503
+	adminStatusAtOnce  = 4                // of /status; further ones get 503
+	adminStatusTimeout = 4 * time.Second  // for gathering it
 )
 
-// Admin is the operator's HTTP listener: /healthz, /readyz, /metrics and, when switched on, /debug/pprof/.
+// Admin is the operator's HTTP listener: /healthz, /readyz, /metrics, /status and, when switched on, /debug/pprof/.
 type Admin struct {
 	listener net.Listener // nil when there is none
 	server   *http.Server
@@ -36,11 +39,12 @@ type Admin struct {
 }
 
 // NewAdmin listens on cfg.Listen; with an empty one it gives an Admin that listens nowhere. ready says why the node cannot
-// serve, or nil when it can; it is called for each request, so it must not block.
-func NewAdmin(cfg AdminConfig, reg *prometheus.Registry, ready func() error) (*Admin, error) {
+// serve, or nil when it can; it is called for each request, so it must not block. status gathers what /status tells until its
+// context ends; nil: there is no /status.
+func NewAdmin(cfg AdminConfig, reg *prometheus.Registry, ready func() error, status func(context.Context) Status) (*Admin, error) {
 	a := &Admin{closed: make(chan struct{})}
 	a.server = &http.Server{
-		Handler:           adminHandler(cfg, reg, ready),
+		Handler:           adminHandler(cfg, reg, ready, status),
 		ReadHeaderTimeout: adminReadTimeout,
 		ReadTimeout:       adminReadTimeout,
 		WriteTimeout:      adminWriteTimeout,
@@ -96,7 +100,7 @@ func (a *Admin) Close() error {
 	return err
 }
 
-func adminHandler(cfg AdminConfig, reg *prometheus.Registry, ready func() error) http.Handler {
+func adminHandler(cfg AdminConfig, reg *prometheus.Registry, ready func() error, status func(context.Context) Status) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -107,6 +111,9 @@ func adminHandler(cfg AdminConfig, reg *prometheus.Registry, ready func() error)
 		answer(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: adminScrapesAtOnce}))
+	if status != nil {
+		mux.HandleFunc("GET /status", statusHandler(status))
+	}
 	if cfg.PProf {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -115,6 +122,24 @@ func adminHandler(cfg AdminConfig, reg *prometheus.Registry, ready func() error)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return mux
+}
+
+func statusHandler(status func(context.Context) Status) http.HandlerFunc {
+	slots := make(chan struct{}, adminStatusAtOnce)
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		default:
+			answer(w, http.StatusServiceUnavailable, "too many ask for the status at once")
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), adminStatusTimeout)
+		defer cancel()
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		_ = json.NewEncoder(w).Encode(status(ctx)) // the other side is gone: nobody to tell
+	}
 }
 
 func answer(w http.ResponseWriter, status int, sentence string) {

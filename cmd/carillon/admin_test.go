@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -20,8 +21,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // admin serves on a free port until the test ends and gives the address of it.
 func admin(t *testing.T, cfg AdminConfig, reg *prometheus.Registry, ready func() error) string {
 	t.Helper()
+	return adminWithStatus(t, cfg, reg, ready, nil)
+}
+
+func adminWithStatus(
+	t *testing.T, cfg AdminConfig, reg *prometheus.Registry, ready func() error, status func(context.Context) Status,
+) string {
+	t.Helper()
 	cfg.Listen = "127.0.0.1:0"
-	a, err := NewAdmin(cfg, reg, ready)
+	a, err := NewAdmin(cfg, reg, ready, status)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,14 +91,14 @@ func TestAdminNamesThePortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	_, err = NewAdmin(AdminConfig{Listen: taken.Addr().String()}, prometheus.NewRegistry(), nil)
+	_, err = NewAdmin(AdminConfig{Listen: taken.Addr().String()}, prometheus.NewRegistry(), nil, nil)
 	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), "admin.listen") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestAdminWithoutListener(t *testing.T) {
-	a, err := NewAdmin(AdminConfig{}, prometheus.NewRegistry(), nil)
+	a, err := NewAdmin(AdminConfig{}, prometheus.NewRegistry(), nil, nil)
 	if err != nil || a.Addr() != nil {
 		t.Fatalf("%v, %v", a.Addr(), err)
 	}

@@ -22,6 +22,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	command.AddCommand(serveCommand(), phoneCommand(), demoCommand(), tokenCommand(), migrateCommand(), versionCommand())
+	command.AddCommand(serveCommand(), phoneCommand(), demoCommand(), tokenCommand(), certsCommand(), migrateCommand(), statusCommand(), versionCommand())
 	return command
 }

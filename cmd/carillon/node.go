@@ -48,13 +48,14 @@ func OpenNode(cfg Config, log *slog.Logger) (*Node, error) {
 }
 
 func (n *Node) open() error {
-	secret, err := n.secret()
-	if err != nil {
-		return err
-	}
 	registry := prometheus.NewRegistry()
 	n.metrics = NewMetrics(registry)
+	var err error
 	if n.store, err = openStore(n.cfg, n.log, n.metrics, n.fail); err != nil {
+		return err
+	}
+	secret, err := n.secret()
+	if err != nil {
 		return err
 	}
 	if n.cfg.Trace.OTLPEndpoint != "" {
@@ -62,7 +63,9 @@ func (n *Node) open() error {
 			return err
 		}
 	}
-	if n.admin, err = NewAdmin(n.cfg.Admin, registry, n.ready); err != nil {
+	phases := &phases{}
+	status := func(context.Context) Status { return n.statusAlone(phases) }
+	if n.admin, err = NewAdmin(n.cfg.Admin, registry, n.ready, status); err != nil {
 		return err
 	}
 	if n.cfg.Cluster.Enabled {
@@ -70,7 +73,6 @@ func (n *Node) open() error {
 			return err
 		}
 	}
-	phases := &phases{}
 	n.system = actors.NewSystem(n.actorsConfig(secret, phases))
 	if err := n.system.Start(context.Background()); err != nil {
 		return err
@@ -86,7 +88,11 @@ func (n *Node) open() error {
 	return nil
 }
 
+// secret keys call IDs: nodes that share their calls share it.
 func (n *Node) secret() ([]byte, error) {
+	if shared, ok := n.store.(vault); ok {
+		return sharedSecret(shared, n.cfg.Persistence.Dir, n.log)
+	}
 	if n.cfg.Persistence.Engine == "memory" {
 		return newSecret(), nil
 	}
@@ -101,6 +107,9 @@ func (n *Node) listen(secret []byte) (*transport.Server, error) {
 	certificate, err := certificate(n.cfg)
 	if err != nil {
 		return nil, err
+	}
+	if n.cfg.Persistence.Engine == "postgres" {
+		secret = nodeSecret(secret, n.cfg.Node.Name)
 	}
 	l := n.cfg.Limits
 	server, err := transport.Listen(transport.Config{

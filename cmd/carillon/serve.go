@@ -87,7 +87,7 @@ func greet(out io.Writer, cfg Config, node *Node) {
 	}[cfg.Persistence.Engine]
 	admin := "none"
 	if a := node.AdminAddr(); a != nil {
-		admin = fmt.Sprintf("http://%s/healthz  /readyz  /metrics", a)
+		admin = fmt.Sprintf("http://%s/healthz  /readyz  /metrics  /status", a)
 	}
 	fmt.Fprintf(out, "Carillon %s is up.\n", versionOf(version, debug.ReadBuildInfo))
 	for _, row := range [][2]string{

@@ -175,18 +175,20 @@ func (n *Node) readings(p *phases) Readings {
 	return Readings{
 		Connections: func() int { return int(n.server.Stats().Open.Load()) },
 		Devices:     func() int { return n.system.Stats().Devices },
-		OpenCalls: func() map[string]int {
-			open := p.read()
-			open["resting"] = n.system.Stats().Resting
-			return open
-		},
-		Closed:  n.closed,
-		Cluster: n.clusterCounts(),
+		OpenCalls:   func() map[string]int { return n.openCalls(p) },
+		Closed:      n.closed,
+		Cluster:     n.clusterCounts(),
 		Queues: map[string]func() int{
 			"commit":   n.store.Queued,
 			"requests": func() int { return n.system.Stats().InFlight },
 		},
 	}
+}
+
+func (n *Node) openCalls(p *phases) map[string]int {
+	open := p.read()
+	open["resting"] = n.system.Stats().Resting
+	return open
 }
 
 func (n *Node) closed() map[string]int {

@@ -16,7 +16,7 @@ import (
 )
 
 // join opens this node's part in the cluster. It calls back into the system, which must be there before it starts.
-func (n *Node) join() (*cluster.Cluster, error) {
+func (n *Node) join(p *phases) (*cluster.Cluster, error) {
 	k := n.cfg.Cluster
 	var keys *tls.Config
 	if k.TLS.CA != "" {

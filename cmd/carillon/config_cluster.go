@@ -61,6 +61,10 @@ func (c TransportConfig) checkAdvertised() error {
 		return fmt.Errorf("cluster.enabled is true and transport.listen is %s, which is no address that clients can reach: "+
 			"say in transport.advertise at which host:port they reach this node", c.Listen)
 	}
+	if _, port, _ := net.SplitHostPort(c.Listen); port == "0" && c.Advertise == "" {
+		return fmt.Errorf("cluster.enabled is true and transport.listen is %s, whose port the other nodes cannot know beforehand: "+
+			"choose a port, or say in transport.advertise at which host:port clients reach this node", c.Listen)
+	}
 	return nil
 }
 

@@ -103,6 +103,10 @@ func TestClusterConfigRefuses(t *testing.T) {
 			inCluster("") + "transport: {listen: '[::]:7443'}\nauth: {allow_none_off_loopback: true}\n",
 			[]string{"cluster.enabled", "transport.listen is [::]:7443", "transport.advertise"},
 		},
+		"clients, any port": {
+			inCluster("") + "transport: {listen: '127.0.0.1:0'}\n",
+			[]string{"cluster.enabled", "transport.listen is 127.0.0.1:0", "transport.advertise"},
+		},
 		"clients anywhere": {"transport: {advertise: '0.0.0.0:7443'}\n", []string{"transport.advertise", "reached"}},
 	} {
 		t.Run(name, func(t *testing.T) {

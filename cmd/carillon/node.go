@@ -64,12 +64,12 @@ func (n *Node) open() error {
 		}
 	}
 	phases := &phases{}
-	status := func(context.Context) Status { return n.statusAlone(phases) }
+	status := func(ctx context.Context) Status { return n.status(ctx, phases) }
 	if n.admin, err = NewAdmin(n.cfg.Admin, registry, n.ready, status); err != nil {
 		return err
 	}
 	if n.cfg.Cluster.Enabled {
-		if n.cluster, err = n.join(); err != nil {
+		if n.cluster, err = n.join(phases); err != nil {
 			return err
 		}
 	}

@@ -280,7 +280,7 @@ func (a *callActor) tells(events []call.Event, c *command, refused *call.Refusal
 			t.From = e.From
 		}
 		t.Seq = max(t.Seq, e.Seq)
-		t.Items = append(t.Items, session.Item{Devices: e.Devices, Device: e.Device, Frame: eventFrame(&a.state, e, now)})
+		t.Items = append(t.Items, session.Item{Devices: e.Devices, Device: e.Device, Frame: eventFrame(&a.state, e, now), Ring: e.Ring})
 	}
 	if !answered {
 		t := of(c.User)

@@ -170,7 +170,7 @@ func tellIn(m *wire.NodeTell) session.Tell {
 	}
 	for _, it := range m.GetItems() {
 		out.Items = append(out.Items, session.Item{
-			Devices: call.Audience(it.GetDevices()), Device: call.DeviceID(it.GetDevice()), Frame: it.GetFrame(),
+			Devices: call.Audience(it.GetDevices()), Device: call.DeviceID(it.GetDevice()), Frame: it.GetFrame(), Ring: it.GetRing(),
 		})
 	}
 	return out
@@ -189,7 +189,9 @@ func handoverIn(m *wire.NodeHandover) session.Handover {
 		})
 	}
 	for _, l := range m.GetLatest() {
-		out.Latest = append(out.Latest, session.Version{Call: call.ID(l.GetCallId()), Version: l.GetVersion()})
+		out.Latest = append(out.Latest, session.Version{
+			Call: call.ID(l.GetCallId()), Version: l.GetVersion(), Epoch: l.GetEpoch(), From: l.GetFrom(), Seq: l.GetSeq(), Rang: l.GetRang(),
+		})
 	}
 	return out
 }

@@ -129,7 +129,7 @@ func nodeTell(user string, m *session.Tell) *wire.NodeTell {
 	}
 	for i := range m.Items {
 		it := &m.Items[i]
-		out.Items = append(out.Items, &wire.NodeItem{Devices: uint32(it.Devices), Device: string(it.Device), Frame: it.Frame})
+		out.Items = append(out.Items, &wire.NodeItem{Devices: uint32(it.Devices), Device: string(it.Device), Frame: it.Frame, Ring: it.Ring})
 	}
 	return out
 }
@@ -147,7 +147,9 @@ func nodeHandover(user string, m *session.Handover) *wire.NodeHandover {
 		})
 	}
 	for _, l := range m.Latest {
-		out.Latest = append(out.Latest, &wire.KnownCall{CallId: uint64(l.Call), Version: l.Version})
+		out.Latest = append(out.Latest, &wire.NodeLatest{
+			CallId: uint64(l.Call), Version: l.Version, Epoch: l.Epoch, From: l.From, Seq: l.Seq, Rang: l.Rang,
+		})
 	}
 	return out
 }

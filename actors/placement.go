@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"carillon/actors/call"
@@ -125,16 +124,15 @@ func (g *Gateway) follow(p Placement) {
 	case stage == online:
 		g.seen() // so that an owner who was not told of the device says so
 		if is.Node != g.cfg.Node && is.Client != "" {
-			g.out.GoAway(spread(g.cfg.Spread), is.Client)
+			g.out.GoAway(g.share(g.cfg.Spread), is.Client)
 		}
 	}
 }
 
-func spread(over time.Duration) time.Duration {
-	if over <= 0 {
-		return 0
-	}
-	return rand.N(over)
+// share is this connection's own part of a time over which all are spread.
+func (g *Gateway) share(over time.Duration) time.Duration {
+	const golden = 0x9e3779b97f4a7c15 // numbers in a row come out far apart
+	return time.Duration(float64(over) * float64(g.conn.ID*golden>>11) / (1 << 53))
 }
 
 // recall has the device log in again: only a login's sync puts it in step.

@@ -78,26 +78,30 @@ func (s *System) toGateway(conn uint64, msg any) {
 	}
 }
 
-// forward sends a message to the owner of its shard. Where that is known to fail, the client hears of it; all else is said
-// again by those who say it.
+// forward sends a message to the owner of its shard.
 func (s *System) forward(shard uint16, kind uint8, body []byte, msg any) {
-	if err := s.cfg.Cluster.Send(shard, kind, body); err == nil {
-		return
+	if err := s.cfg.Cluster.Send(shard, kind, body); err != nil {
+		unsent(s, msg)
 	}
+}
+
+// unsent tells the client that his request went nowhere; all else is said again by those who say it.
+func unsent(p Peers, msg any) {
 	r := &call.Refusal{Code: call.Internal, Message: "no node can take this now"}
+	refuse := func(conn session.Conn, request uint64, end *closing) {
+		p.ToGateway(conn, output{Frames: refusal(request, r, 0), Answers: 1, Code: r.Code, Close: end})
+	}
 	switch m := msg.(type) {
 	case *command:
 		if m.Op != call.OpReceipt {
-			s.ToGateway(m.Conn, output{Frames: refusal(m.Request, r, 0), Answers: 1, Code: r.Code})
+			refuse(m.Conn, m.Request, nil)
 		}
 	case *list:
-		s.ToGateway(m.Conn, output{Frames: refusal(m.Request, r, 0), Answers: 1})
+		refuse(m.Conn, m.Request, nil)
 	case session.Logout:
-		s.ToGateway(m.Conn, output{Frames: refusal(m.Request, r, 0), Answers: 1})
+		refuse(m.Conn, m.Request, nil)
 	case *attach:
-		s.ToGateway(m.Conn, output{
-			Frames: refusal(m.Request, r, 0), Answers: 1, Close: &closing{uint64(wire.CloseOverloaded), r.Message},
-		})
+		refuse(m.Conn, m.Request, &closing{uint64(wire.CloseOverloaded), r.Message})
 	}
 }
 

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -18,101 +17,117 @@ const (
 	simLongest   = 100 * time.Second // MaxDuration
 	simFaults    = 60 * time.Second  // how long users act and things go wrong
 	simRepair    = 4 * time.Second   // within which devices are in step again: 2 s, and what a login may take
+	simSettled   = 6 * time.Second   // where all goes in order, one change follows another no sooner
 	simQuiet     = 200 * time.Second // how long they settle
 )
 
 func newWorld(seed uint64, bug *plant) *world {
-	w := &world{seed: seed, rng: newRand(seed), now: simStart, faults: true, bug: bug}
+	w := &world{seed: seed, rng: newRand(seed), now: simStart, faults: true, bug: bug, side: map[string]int{}}
+	nodes := max(1, w.rng.IntN(5)-1) // a third of the worlds and a bit have one node
+	w.orderly = nodes > 1 && w.chance(20)
 	w.check = newChecker(w)
 	w.store = &simStore{w: w, calls: map[call.ID]call.State{}}
 	for i := range 3 + w.rng.IntN(2) {
 		user := call.UserID(rune('A' + i))
 		w.users = append(w.users, user)
+		if !slices.Contains(w.shards, user.Shard()) {
+			w.shards = append(w.shards, user.Shard())
+		}
 		for n := range 1 + w.rng.IntN(2) {
 			w.devices = append(w.devices, &simDevice{
 				w: w, user: user, id: call.DeviceID(fmt.Sprint(user, n+1)), known: map[call.ID]*knownCall{},
 			})
 		}
 	}
+	for i := range nodes {
+		w.nodes = append(w.nodes, &simNode{w: w, name: fmt.Sprint("n", i+1), dead: true, view: &simView{}})
+	}
 	return w
 }
 
 // play is a whole run: users act while things go wrong, then everything is left to settle.
 func (w *world) play() {
-	w.start()
+	for i := range w.nodes {
+		if i == 0 || w.orderly || w.chance(80) {
+			w.start(i)
+		} else {
+			w.after(w.between(time.Second, 20*time.Second), func() { w.start(i) })
+		}
+	}
 	for _, d := range w.devices {
 		w.after(w.between(0, 2*time.Second), d.connect)
 		w.after(w.between(0, 3*time.Second), d.act)
 	}
 	w.after(w.between(0, 5*time.Second), w.misfortune)
+	w.after(time.Second, w.check.single)
 	w.run(simStart.Add(simFaults))
-	w.faults = false
-	if w.node.dead {
-		w.start()
-	}
-	w.node.pausedUntil = w.now
-	w.run(w.now.Add(2 * simRepair))
+	w.calm()
+	w.run(w.now.Add(3 * simRepair))
 	w.check.inStep()
 	w.run(w.now.Add(simQuiet))
 	if w.failed == "" {
 		w.check.settled()
 	}
-	w.node.die()
+	for _, n := range w.nodes {
+		if !n.dead {
+			n.die()
+		}
+	}
 }
 
-// start starts a server process and takes up the open calls, as System.Start does.
-func (w *world) start() {
+// calm ends all faults.
+func (w *world) calm() {
+	w.faults = false
+	for i, n := range w.nodes {
+		clear(n.blind)
+		if w.orderly { // who is about to go, or to come, does
+			continue
+		}
+		if n.leaving && !n.dead {
+			n.die()
+		}
+		if n.dead {
+			w.start(i)
+			continue
+		}
+		if long := n.pausedUntil.Sub(n.pausedAt) > simPause; n.pausedUntil.After(w.now) {
+			if n.pausedUntil = w.now; long {
+				w.at(w.now, n, n.resume)
+			}
+		}
+	}
+	w.heal()
+}
+
+// start starts a server process, once more or for the first time.
+func (w *world) start(i int) {
+	if !w.nodes[i].dead {
+		return
+	}
+	w.serial++
 	n := &simNode{
-		w: w, started: w.now, calls: map[call.ID][]*simActor{}, sessions: map[call.UserID]*simActor{}, gateways: map[uint64]*Gateway{},
-		lastSent: map[string]time.Time{},
+		w: w, name: w.nodes[i].name, boot: w.serial, started: w.now, view: &simView{}, older: map[string]time.Time{}, pending: map[uint16]*simHold{},
+		blind: map[string]time.Time{}, claims: map[string]map[uint16]bool{}, calls: map[call.ID][]*simActor{}, sessions: map[call.UserID]*simActor{},
+		alarms: map[call.ID]bool{}, gateways: map[uint64]*Gateway{}, lastSent: map[string]time.Time{},
 	}
 	n.cfg = Config{
-		Node: "sim", Secret: []byte("simulated"), Store: w.store, Now: func() time.Time { return w.now }, Logger: quiet,
+		Node: n.name, Advertise: n.name, Secret: []byte("simulated"), Store: w.store, Now: func() time.Time { return w.now }, Logger: quiet,
 		Calls: call.Rules{
 			NotReceivedAfter: 2 * time.Second, MaxDuration: simLongest, MaxInvitees: 9, MaxUsers: 10,
 			MemberLease: time.Duration(w.seed%3) * 5 * time.Second,
 		},
 		Sessions:       session.Rules{MaxDevices: 10, HeartbeatTimeout: simGrace},
 		Limits:         Limits{ExtendedData: 2048, RequestsPerSecond: 100, RequestBurst: 100, InFlightPerDevice: 16, InFlight: 1000},
-		DefaultTimeout: 20 * time.Second, HeartbeatInterval: simHeartbeat,
+		DefaultTimeout: 20 * time.Second, HeartbeatInterval: simHeartbeat, Spread: 3 * time.Second,
 	}
-	w.node = n
-	w.note("the node starts")
-	if w.bug != nil && w.bug.amnesia {
+	w.nodes[i] = n
+	w.disturbed = w.now
+	w.note("%s starts", n.name)
+	if len(w.nodes) == 1 {
+		n.learn()
 		return
 	}
-	_ = w.store.OpenCalls(context.Background(), nil, func(id call.ID, deadline time.Time) error {
-		w.at(later(deadline, w.now), n, func() { n.toCall(id, wake{}) })
-		if deadline.After(w.now) {
-			w.at(w.now, n, func() { n.toCall(id, wake{}) })
-		}
-		return nil
-	})
-}
-
-// open makes the gateway of a connection, as System.Open does.
-func (n *simNode) open(c *simConn) *Gateway {
-	s := &System{cfg: n.cfg, gateways: map[uint64]*Gateway{}}
-	g := s.Open(c)
-	g.peers = simPeers{n, fmt.Sprint("gateway ", c.number)}
-	g.leave = func() { delete(n.gateways, c.number) }
-	n.gateways[c.number] = g
-	return g
-}
-
-// die is kill -9: what was under way is gone, what is durable stays.
-func (n *simNode) die() {
-	n.dead = true
-	for _, live := range n.calls {
-		for _, a := range live {
-			a.gone = true
-			a.stop()
-		}
-	}
-	for _, a := range n.sessions {
-		a.gone = true
-		a.stop()
-	}
+	w.happened(50*time.Millisecond, 600*time.Millisecond)
 }
 
 // misfortune lets something go wrong, again and again.
@@ -120,193 +135,96 @@ func (w *world) misfortune() {
 	if !w.faults {
 		return
 	}
-	switch n := w.node; {
+	i := w.rng.IntN(len(w.nodes))
+	switch n := w.nodes[i]; {
+	case n.dead:
+	case w.orderly:
+		if w.chance(40) {
+			w.leave(i)
+		}
 	case w.chance(12):
-		w.note("the node is killed")
 		n.die()
-		for _, d := range w.devices {
-			if c := d.conn; c != nil {
-				w.after(w.between(0, time.Second), func() { c.broke(0xff) })
-			}
-		}
-		w.after(w.between(100*time.Millisecond, 10*time.Second), w.restart)
-		return
+		w.happened(500*time.Millisecond, 2500*time.Millisecond)
+		w.after(w.between(100*time.Millisecond, 10*time.Second), func() { w.start(i) })
 	case w.chance(10):
-		n.pausedUntil = w.now.Add(w.between(100*time.Millisecond, 8*time.Second))
-		w.note("the node stands still until %v", n.pausedUntil.Sub(simStart))
+		n.pause(w.between(100*time.Millisecond, 8*time.Second))
 	case w.chance(25):
-		if a := w.anyCall(); a != nil {
-			w.note("a second activation of call %s", a.call)
-			twin := n.activateCall(a.call)
-			end := func() { // whoever is left when two have owned a call starts from the store
-				if twin.gone {
-					return
-				}
-				for _, one := range slices.Clone(n.calls[twin.call]) {
-					n.breakDown(one)
-				}
-			}
-			w.at(w.now.Add(w.between(time.Second, 10*time.Second)), n, end)
-			w.at(simStart.Add(simFaults), n, end)
-		}
-	case w.chance(25):
-		if a := w.anyCall(); a != nil {
+		w.twin(n)
+	case w.chance(20):
+		if a := n.anyCall(); a != nil {
 			n.breakDown(a)
 		}
-	case w.chance(25):
+	case w.chance(20):
 		if a := n.sessions[w.users[w.rng.IntN(len(w.users))]]; a != nil {
 			n.breakDown(a)
 		}
+	case len(w.nodes) == 1:
+	case w.chance(20):
+		w.leave(i)
+	case w.chance(20):
+		w.cut(w.between(time.Second, 12*time.Second))
+	case w.chance(20):
+		other := w.nodes[w.rng.IntN(len(w.nodes))].name
+		d := w.between(time.Second, 6*time.Second)
+		w.note("%s does not see %s for %v", n.name, other, d)
+		n.blind[other] = w.now.Add(d)
+		n.learn()
+		w.at(w.now.Add(d+w.between(0, time.Second)), n, n.learn)
 	}
 	w.after(w.between(500*time.Millisecond, 6*time.Second), w.misfortune)
 }
 
-func (w *world) restart() {
-	if w.node.dead {
-		w.start()
+// leave has a node hand over, send its clients away, and go; it comes back later.
+func (w *world) leave(i int) {
+	n := w.nodes[i]
+	others := slices.ContainsFunc(w.nodes, func(o *simNode) bool { return o != n && !o.dead && !o.leaving && len(o.view.members) > 0 })
+	unsettled := slices.ContainsFunc(w.nodes, func(o *simNode) bool { return o.dead || o.leaving || w.now.Sub(o.started) < simSettled })
+	if n.leaving || !others || w.orderly && unsettled {
+		return
 	}
-	w.after(w.between(500*time.Millisecond, 6*time.Second), w.misfortune)
+	w.note("%s leaves", n.name)
+	n.leaving = true
+	w.happened(50*time.Millisecond, 400*time.Millisecond)
+	w.at(w.now.Add(5*time.Second), n, func() {
+		for _, d := range w.devices {
+			if c := d.conn; c != nil && c.node == n {
+				c.Close(uint64(wire.CloseGoingAway), "server going away")
+			}
+		}
+		n.die()
+		w.happened(50*time.Millisecond, 400*time.Millisecond)
+		w.after(w.between(100*time.Millisecond, 5*time.Second), func() { w.start(i) })
+	})
+}
+
+// twin activates a call a second time, for a while.
+func (w *world) twin(n *simNode) {
+	a := n.anyCall()
+	if a == nil {
+		return
+	}
+	w.note("%s: a second activation of call %s", n.name, a.call)
+	twin := n.activateCall(a.call)
+	end := func() { // whoever is left when two have owned a call starts from the store
+		if twin.gone {
+			return
+		}
+		for _, one := range slices.Clone(n.calls[twin.call]) {
+			n.breakDown(one)
+		}
+	}
+	w.at(w.now.Add(w.between(time.Second, 10*time.Second)), n, end)
+	w.at(simStart.Add(simFaults), n, end)
 }
 
 // anyCall picks a call that is in memory.
-func (w *world) anyCall() *simActor {
+func (n *simNode) anyCall() *simActor {
 	var live []*simActor
-	for _, id := range w.store.order {
-		live = append(live, w.node.calls[id]...)
+	for _, id := range n.w.store.order {
+		live = append(live, n.calls[id]...)
 	}
 	if len(live) == 0 {
 		return nil
 	}
-	return live[w.rng.IntN(len(live))]
-}
-
-// act is a user's whim, again and again.
-func (d *simDevice) act() {
-	w := d.w
-	if !w.faults {
-		back := time.Duration(0)
-		if d.away {
-			back = w.between(0, 60*time.Second)
-		}
-		w.after(back, func() {
-			d.away = false
-			d.connect()
-		})
-		return
-	}
-	w.after(w.between(200*time.Millisecond, 3*time.Second), d.act)
-	c := d.conn
-	switch {
-	case c == nil:
-		if d.away = d.away && !w.chance(15); !d.away {
-			d.connect()
-		}
-	case w.chance(6):
-		w.note("%s/%s: connection %d is cut", d.user, d.id, c.number)
-		if d.away = w.chance(30); d.away {
-			w.note("%s/%s: away", d.user, d.id)
-		}
-		c.broke(0xff)
-	case w.chance(3):
-		w.note("%s/%s: falls silent", d.user, d.id)
-		d.silent = true
-		w.after(simGrace, func() { c.broke(0xff) }) // QUIC's idle time-out, on both sides
-	case w.chance(3):
-		d.requests++
-		c.send(&wire.ClientFrame{RequestId: d.requests, Body: &wire.ClientFrame_Logout{Logout: &wire.Logout{}}})
-	case w.chance(8) && len(d.commands) > 0:
-		d.insist(d.commands[w.rng.IntN(len(d.commands))])
-	case len(w.store.order) < 25 && w.chance(35):
-		d.invite()
-	case len(d.order) > 0:
-		d.operate(d.order[w.rng.IntN(len(d.order))])
-	case len(w.store.order) > 0 && w.chance(20): // an ID that somebody passed on
-		d.operate(w.store.order[w.rng.IntN(len(w.store.order))])
-	}
-}
-
-// insist sends a command again that may have been answered long ago, perhaps with other words.
-func (d *simDevice) insist(in *intent) {
-	if j := in.frame.GetCallAccept(); j != nil {
-		j.ExtendedData = "changed"
-	}
-	d.send(in)
-}
-
-func (d *simDevice) others() []string {
-	var out []string
-	for _, u := range d.w.users {
-		if u != d.user && d.w.chance(60) {
-			out = append(out, string(u))
-		}
-	}
-	if len(out) == 0 {
-		out = append(out, string(d.w.users[d.w.rng.IntN(len(d.w.users))]))
-	}
-	return out
-}
-
-func (d *simDevice) invite() {
-	w := d.w
-	m := &wire.CallInvite{
-		Invitees: d.others(), TimeoutS: d.patience(), Mode: wire.CallMode(1 + w.rng.IntN(2)),
-		EnableNotReceivedCheck: w.chance(50),
-	}
-	if w.chance(30) {
-		m.AloneTimeoutS = uint32(2 + w.rng.IntN(10))
-	}
-	d.send(d.newIntent(&wire.ClientFrame{Body: &wire.ClientFrame_CallInvite{CallInvite: m}}))
-}
-
-// patience is the timeout of an invitation in seconds.
-func (d *simDevice) patience() uint32 {
-	if d.w.chance(20) {
-		return 60
-	}
-	return uint32(3 + d.w.rng.IntN(25))
-}
-
-// operate asks for something on a call, sensible or not.
-func (d *simDevice) operate(call call.ID) {
-	id := uint64(call)
-	f := &wire.ClientFrame{}
-	switch d.w.rng.IntN(8) {
-	case 0:
-		m := &wire.CallCancel{CallId: id}
-		if d.w.chance(50) {
-			m.Invitees = d.others()
-		}
-		f.Body = &wire.ClientFrame_CallCancel{CallCancel: m}
-	case 1:
-		f.Body = &wire.ClientFrame_CallAccept{CallAccept: &wire.CallAccept{CallId: id}}
-	case 2:
-		f.Body = &wire.ClientFrame_CallReject{CallReject: &wire.CallReject{CallId: id}}
-	case 3, 4:
-		f.Body = &wire.ClientFrame_CallingInvite{CallingInvite: &wire.CallingInvite{CallId: id, Invitees: d.others(), TimeoutS: uint32(3 + d.w.rng.IntN(20))}}
-	case 5:
-		f.Body = &wire.ClientFrame_CallJoin{CallJoin: &wire.CallJoin{CallId: id}}
-	case 6:
-		f.Body = &wire.ClientFrame_CallQuit{CallQuit: &wire.CallQuit{CallId: id}}
-	case 7:
-		f.Body = &wire.ClientFrame_CallEnd{CallEnd: &wire.CallEnd{CallId: id}}
-	}
-	d.send(d.newIntent(f))
-}
-
-// decide answers a ringing call after a while, or not at all.
-func (d *simDevice) decide(id call.ID) {
-	w := d.w
-	if !w.chance(60) {
-		return
-	}
-	w.after(w.between(0, 8*time.Second), func() {
-		if k := d.known[id]; !w.faults || !k.rings {
-			return
-		}
-		f := &wire.ClientFrame{Body: &wire.ClientFrame_CallAccept{CallAccept: &wire.CallAccept{CallId: uint64(id)}}}
-		if w.chance(25) {
-			f.Body = &wire.ClientFrame_CallReject{CallReject: &wire.CallReject{CallId: uint64(id)}}
-		}
-		d.send(d.newIntent(f))
-	})
+	return live[n.w.rng.IntN(len(live))]
 }

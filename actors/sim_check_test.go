@@ -1,10 +1,12 @@
 package actors
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
 	"carillon/actors/call"
+	"carillon/actors/session"
 	"carillon/transport/wire"
 )
 
@@ -20,6 +22,15 @@ type checker struct {
 	answers  map[intentKey]call.Code   // as first told to the client
 	made     map[intentKey]call.ID     // callInvite: the call it made
 	here     map[call.UserID]time.Time // when a device of the user last had a connection
+	rung     map[ringKey]bool          // orderly worlds: what has rung on a connection
+	recalls  int
+	strays   map[string]time.Time // activations that should not be, since when
+}
+
+type ringKey struct {
+	conn    uint64
+	call    call.ID
+	invited call.Millis
 }
 
 // simStale is how old a message can be: delayed, and then frozen with its node.
@@ -34,8 +45,9 @@ func newChecker(w *world) *checker {
 	c := &checker{
 		w: w, changed: map[call.ID]time.Time{}, history: map[call.ID][]call.State{}, outcomes: map[intentKey]call.Code{},
 		answers: map[intentKey]call.Code{}, made: map[intentKey]call.ID{}, here: map[call.UserID]time.Time{},
+		rung: map[ringKey]bool{}, strays: map[string]time.Time{},
 	}
-	if w.rng.IntN(4) > 0 { // every fourth world has a perfect network and a perfect disk
+	if w.rng.IntN(4) > 0 && !w.orderly { // every fourth world has a perfect network and a perfect disk
 		c.lossy, c.storeFails = float64(w.rng.IntN(15)), float64(w.rng.IntN(12))
 	}
 	return c
@@ -96,8 +108,10 @@ func (c *checker) deserted(old, next call.State) {
 	if old.Version == 0 || old.EverAccepted || !old.Open() || next.EndReason == call.ReasonCallerOffline {
 		return
 	}
-	since := later(c.lastHere(old.Caller), later(w.node.pausedUntil, w.node.started))
-	since = later(since, later(old.Created.Time(), w.disturbed))
+	since := later(c.lastHere(old.Caller), later(old.Created.Time(), w.disturbed))
+	for _, n := range w.nodes {
+		since = later(since, later(n.pausedUntil, n.started))
+	}
 	patience := simGrace + 30*time.Second
 	if c.lossy == 0 { // a broken session is asked again within 10 s, and then gives one fresh grace
 		patience = simGrace + 14*time.Second
@@ -147,12 +161,71 @@ func (c *checker) told(d *simDevice, e *wire.Event) {
 	case *wire.Event_CallUserStateChanged:
 		c.states(d, id, e, b.CallUserStateChanged, me, then.Version == e.GetVersion())
 	case *wire.Event_CallInvitationReceived:
+		c.rings(d, id, me)
 		ends := w.now.Add(time.Duration(b.CallInvitationReceived.GetRemainingMs()) * time.Millisecond)
 		if me.Deadline != 0 && ends.Sub(me.Deadline.Time()) > simStale {
 			w.fail("%s/%s rings for call %s until %v past its deadline", d.user, d.id, id, ends.Sub(me.Deadline.Time()))
 		}
 	}
 }
+
+// rings: where nodes only come and go in order, nobody is rung twice for one invitation.
+func (c *checker) rings(d *simDevice, id call.ID, me *call.Participant) {
+	if !c.w.orderly {
+		return
+	}
+	key := ringKey{d.conn.number, id, me.InvitedAt}
+	if c.rung[key] {
+		c.w.fail("%s/%s was rung twice for call %s", d.user, d.id, id)
+	}
+	c.rung[key] = true
+}
+
+// recalled: where nodes only come and go in order, sessions are handed over and forget nobody.
+func (c *checker) recalled(conn session.Conn) {
+	for _, d := range c.w.devices {
+		if c.w.orderly && d.conn != nil && d.conn.number == conn.ID {
+			c.w.fail("%s/%s: connection %d was recalled", d.user, d.id, conn.ID)
+		}
+	}
+}
+
+// single looks, again and again, whether anything is active where it should not be for longer than a hand-off takes.
+func (c *checker) single() {
+	w := c.w
+	seen := map[string]bool{}
+	agreed := true
+	for _, n := range w.nodes {
+		agreed = agreed && !n.dead && !w.frozen(n) && n.view.version() == w.nodes[0].view.version()
+	}
+	for _, n := range w.nodes {
+		if n.dead || !agreed {
+			continue
+		}
+		for _, a := range n.everyone() {
+			if n.owns(a.shard()) {
+				continue
+			}
+			key := fmt.Sprint(n.name, n.boot, a.name)
+			seen[key] = true
+			if _, before := c.strays[key]; !before {
+				c.strays[key] = w.now
+			}
+			if w.now.Sub(c.strays[key]) > simStray {
+				w.fail("%s: %s is active, which belongs to %s, for %v", n.name, a.name, n.view.Owner(a.shard()).Node, w.now.Sub(c.strays[key]))
+			}
+		}
+	}
+	for key := range c.strays {
+		if !seen[key] {
+			delete(c.strays, key)
+		}
+	}
+	w.after(500*time.Millisecond, c.single)
+}
+
+// simStray is how long an actor may go on after its shard has gone: its store may be slow, and many commands wait.
+const simStray = 12 * time.Second
 
 func (c *checker) states(d *simDevice, id call.ID, e *wire.Event, m *wire.CallUserStateChanged, me *call.Participant, exact bool) {
 	own := false
@@ -248,6 +321,9 @@ func (c *checker) inStep() {
 			believes := k != nil && k.live
 			rings := s.Open() && p.State.Pending()
 			lives := rings || s.Open() && p.State == call.Accepted && p.Main == d.id
+			if w.splintered && p.State == call.Accepted {
+				continue
+			}
 			if believes && !lives || rings && !believes {
 				w.fail("%s/%s is out of step: call %s, in which %s is %s, is live for it: %t, the device believes: %t",
 					d.user, d.id, id, d.user, p.State, lives, believes)
@@ -263,8 +339,10 @@ func (c *checker) settled() {
 		if s := w.store.calls[id]; s.Open() || !s.Closed {
 			w.fail("call %s has not ended: open %t, closed %t, deadline %v", id, s.Open(), s.Closed, s.Deadline())
 		}
-		for _, a := range w.node.calls[id] {
-			w.fail("%s is still in memory", a.name)
+		for _, n := range w.nodes {
+			for _, a := range n.calls[id] {
+				w.fail("%s: %s is still in memory", n.name, a.name)
+			}
 		}
 	}
 	for key, code := range c.answers {
@@ -277,7 +355,7 @@ func (c *checker) settled() {
 			w.fail("%s/%s could not come back", d.user, d.id)
 		}
 		for _, id := range d.order {
-			if k := d.known[id]; k.live || k.rings {
+			if k := d.known[id]; k.live && !w.splintered || k.rings {
 				w.fail("%s/%s believes that call %s is live (rings %t, version %d)", d.user, d.id, id, k.rings, k.version)
 			}
 		}

@@ -26,6 +26,7 @@ type simDevice struct {
 	order    []call.ID
 	commands []*intent
 	requests uint64
+	retrying bool
 	silent   bool // sends nothing although its connection lives
 }
 
@@ -65,7 +66,25 @@ type simConn struct {
 func (c *simConn) ID() uint64 { return c.number }
 func (c *simConn) LoggedIn()  {}
 
-func (c *simConn) GoAway(time.Duration, string) {}
+// GoAway makes it do as a good client does, most of the time.
+func (c *simConn) GoAway(after time.Duration, to string) {
+	w := c.d.w
+	w.note("%s/%s: connection %d is asked to go to %s in %v", c.d.user, c.d.id, c.number, to, after)
+	if w.chance(70) {
+		w.after(after, func() { c.d.follow(c, to) })
+	}
+}
+
+// follow moves the device from a connection to another node.
+func (d *simDevice) follow(c *simConn, to string) {
+	n := d.w.life(to)
+	if d.conn != c || c.closed || n == nil || n == c.node {
+		return
+	}
+	d.w.note("%s/%s: moves to %s", d.user, d.id, to)
+	c.broke(uint64(wire.CloseGoingAway))
+	d.connectTo(n)
+}
 
 func (c *simConn) Send(frames []byte) {
 	frames = bytes.Clone(frames)
@@ -135,13 +154,19 @@ func (d *simDevice) connect() {
 	if d.conn != nil || d.away {
 		return
 	}
-	if w.node == nil || w.node.dead {
+	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	if n.dead || n.leaving {
 		w.after(w.between(100*time.Millisecond, time.Second), d.connect)
 		return
 	}
+	d.connectTo(n)
+}
+
+func (d *simDevice) connectTo(n *simNode) {
+	w := d.w
 	w.serial++
-	c := &simConn{d: d, number: w.serial, node: w.node, since: w.now}
-	c.gateway = w.node.open(c)
+	c := &simConn{d: d, number: w.serial, node: n, since: w.now}
+	c.gateway = n.open(c)
 	d.conn, d.silent = c, false
 	d.requests++
 	c.hello = d.requests
@@ -151,7 +176,7 @@ func (d *simDevice) connect() {
 			login.KnownCalls = append(login.KnownCalls, &wire.KnownCall{CallId: uint64(id), Version: k.version})
 		}
 	}
-	w.note("%s/%s: connection %d, knows %v", d.user, d.id, c.number, login.GetKnownCalls())
+	w.note("%s/%s: connection %d to %s, knows %v", d.user, d.id, c.number, n.name, login.GetKnownCalls())
 	c.send(&wire.ClientFrame{RequestId: c.hello, Body: &wire.ClientFrame_Login{Login: login}})
 	w.after(4*time.Second, func() {
 		if d.conn == c && !c.loggedIn {
@@ -203,6 +228,9 @@ func (d *simDevice) response(c *simConn, r *wire.Response) {
 		w.note("%s/%s: logged in, cut %t, sync %v", d.user, d.id, l.GetSyncTruncated(), l.GetSync())
 		d.synced(l.GetSync())
 		d.retry()
+		if to := l.GetRedirect(); to != "" && w.chance(60) {
+			w.after(w.between(0, 50*time.Millisecond), func() { d.follow(c, to) })
+		}
 		return
 	}
 	if s := r.GetCall(); s != nil {
@@ -214,14 +242,26 @@ func (d *simDevice) response(c *simConn, r *wire.Response) {
 		}
 		w.note("%s/%s: %x answered %d %s", d.user, d.id, in.id[:4], r.GetCode(), r.GetMessage())
 		if code := call.Code(r.GetCode()); code == call.Internal || code == call.TimedOut || code == call.TooFrequent {
-			w.after(w.between(0, time.Second), d.retry)
 			in.request = 0
+			d.retrySoon()
 			return
 		}
 		in.answered = true
 		w.check.answered(d, in, r)
 		return
 	}
+}
+
+// retrySoon retries after a while, all at once: a client that retried each by itself would be refused for ever.
+func (d *simDevice) retrySoon() {
+	if d.retrying {
+		return
+	}
+	d.retrying = true
+	d.w.after(d.w.between(100*time.Millisecond, time.Second), func() {
+		d.retrying = false
+		d.retry()
+	})
 }
 
 // retry sends again what has no answer.

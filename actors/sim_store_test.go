@@ -19,7 +19,7 @@ type simStore struct {
 // write makes a transition durable if its revision fits.
 func (s *simStore) write(t call.Transition) error {
 	old, there := s.calls[t.Next.ID]
-	fenced := s.w.bug == nil || !s.w.bug.unfenced
+	fenced := !s.w.bug.is(unfenced)
 	if fenced && (old.Revision != t.Prev.Revision || (t.Prev.Revision == 0 && there)) {
 		return call.ErrConflict
 	}
@@ -51,7 +51,7 @@ func (s *simStore) save(a *simActor, t call.Transition) error {
 	if w.fault(5) {
 		took = w.between(time.Millisecond, 3*time.Second)
 	}
-	if w.bug != nil && w.bug.early { // acknowledged before it is durable
+	if w.bug.is(early) { // acknowledged before it is durable
 		w.at(w.now.Add(took), a.node, func() { _ = s.write(t) })
 		return nil
 	}

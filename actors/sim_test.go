@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,18 +74,30 @@ const traceLines = 120
 
 // plant is a bug put into the code on purpose: the simulator must find it.
 type plant struct {
-	name     string
-	within   uint64 // worlds in which it must be found
-	early    bool   // the store acknowledges before it is durable
-	unfenced bool   // the store does not compare revisions
-	amnesia  bool   // a restarted node does not take up open calls
-	apply    func(call.State, call.Command, time.Time) (call.State, []call.Event, error)
+	name   string
+	within uint64 // worlds in which it must be found
+	kind   plantKind
+	apply  func(call.State, call.Command, time.Time) (call.State, []call.Event, error)
 }
 
+type plantKind uint8
+
+const (
+	early    plantKind = iota + 1 // the store acknowledges before it is durable
+	unfenced                      // the store does not compare revisions
+	amnesia                       // nobody takes up open calls
+	unowned                       // whatever arrives is activated, whoever owns it
+	handless                      // shards change hands without a word
+	skipping                      // taking up open calls leaves out a shard
+	gapless                       // messages to connections are not numbered
+)
+
+func (p *plant) is(k plantKind) bool { return p != nil && p.kind == k }
+
 var plants = []plant{
-	{name: "told before it is durable", within: 5, early: true},
-	{name: "a stale owner is not fenced", within: 40, unfenced: true},
-	{name: "a restarted node forgets open calls", within: 300, amnesia: true},
+	{name: "told before it is durable", within: 5, kind: early},
+	{name: "a stale owner is not fenced", within: 40, kind: unfenced},
+	{name: "a restarted node forgets open calls", within: 300, kind: amnesia},
 	{name: "no command window", within: 20, apply: forgetCommands},
 	{name: "a deadline is not applied first", within: 40, apply: commandBeforeDeadline},
 	{name: "a lost tell is not repaired", within: 100, apply: tellOnce},
@@ -92,6 +105,11 @@ var plants = []plant{
 	{name: "an answered call is told to every device", within: 20, apply: tellAllDevices},
 	{name: "a caller who vanished goes unnoticed", within: 150, apply: ignoreAbsence},
 	{name: "an ended call is let go before everybody knows", within: 150, apply: closeEarly},
+	{name: "no owner check at activation", within: 100, kind: unowned},
+	{name: "hand-off is forgotten", within: 100, kind: handless},
+	{name: "the watch is not renewed", within: 400, apply: watchOnce},
+	{name: "the take-over scan skips a shard", within: 300, kind: skipping},
+	{name: "a gap between nodes goes unnoticed", within: 100, kind: gapless},
 }
 
 func TestSimulatorFindsPlantedBugs(t *testing.T) {
@@ -192,6 +210,15 @@ func ignoreAbsence(s call.State, c call.Command, now time.Time) (call.State, []c
 		c = call.Command{Op: call.OpTick}
 	}
 	return call.Step(s, c, now)
+}
+
+// watchOnce asks for the caller's presence when the call is made, and never again.
+func watchOnce(s call.State, c call.Command, now time.Time) (call.State, []call.Event, error) {
+	next, events, err := call.Step(s, c, now)
+	if s.Version > 0 {
+		events = slices.DeleteFunc(events, func(e call.Event) bool { return e.Kind == call.EventWatch })
+	}
+	return next, events, err
 }
 
 func closeEarly(s call.State, c call.Command, now time.Time) (call.State, []call.Event, error) {

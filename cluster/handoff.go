@@ -21,6 +21,7 @@ type handoff struct {
 	pending  map[uint16]*pending
 	disputes map[string]*shardSet // shards of this node that others said they hold, too
 	idle     map[string]bool      // who has said under the present version that he holds nothing he has lost
+	claims   map[string]*shardSet // what this node has used since it lost sight of another, at most maxKnown of them
 }
 
 // pending is a shard that this node owns and does not use yet.
@@ -33,7 +34,7 @@ func newHandoff(self string, limit time.Duration) *handoff {
 	return &handoff{
 		self: self, limit: limit,
 		draining: make(map[uint16]int), pending: make(map[uint16]*pending), disputes: make(map[string]*shardSet),
-		idle: make(map[string]bool),
+		idle: make(map[string]bool), claims: make(map[string]*shardSet),
 	}
 }
 
@@ -68,11 +69,37 @@ func (h *handoff) change(prev, next *View, now time.Time) (gained, lost []uint16
 			p.add(added...)
 		}
 	}
+	h.claim(prev, next)
 	clear(h.disputes)
 	if prev.Version != next.Version {
 		clear(h.idle)
 	}
 	return gained, lost
+}
+
+// claim notes what this node uses while another one is out of its sight: if that one lives, he may use it, too.
+func (h *handoff) claim(prev, next *View) {
+	for _, m := range prev.Members {
+		if _, there := next.Member(m.Name); !there && m.Name != h.self && h.claims[m.Name] == nil && len(h.claims) < maxKnown {
+			h.claims[m.Name] = new(shardSet)
+		}
+	}
+	for _, used := range h.claims {
+		for i := range used {
+			used[i] |= next.local[i]
+		}
+	}
+}
+
+// claimed lists what this node still holds of what it has lost, and what it has used without the other's knowledge.
+func (h *handoff) claimed(node string) []uint16 {
+	all := setOf(h.held())
+	if used := h.claims[node]; used != nil {
+		for i := range all {
+			all[i] |= used[i]
+		}
+	}
+	return slices.Collect(all.all())
 }
 
 // news names the other members of a view, and those of them that were not in the one before.

@@ -115,6 +115,18 @@ func (s *state) open(shards []uint16) {
 	s.cfg.Opened(shards)
 }
 
+// confess tells a node that has come into this view what was used here without its knowledge, and then what still is: what
+// it was told under a view that it did not have, it has not understood.
+func (s *state) confess(node string) {
+	if claimed := s.handoff.claimed(node); len(claimed) > 0 {
+		s.notify(node, kindDone, notice{version: s.View().Version, shards: claimed})
+	}
+	if s.handoff.claims[node] != nil {
+		delete(s.handoff.claims, node)
+		s.tell(node, 0)
+	}
+}
+
 // tell says to another node which lost shards this one still holds.
 func (s *state) tell(node string, number uint64) {
 	v := s.View()
@@ -146,9 +158,7 @@ func (s *state) heed(n notification) {
 	}
 	s.agreed[n.from] = a
 	if n.version == v.Version && before.version != v.Version {
-		if len(s.handoff.held()) > 0 { // what it was told before, by a view that it did not have yet, it has not understood
-			s.tell(n.from, 0)
-		}
+		s.confess(n.from)
 		s.handOver()
 	}
 	switch {

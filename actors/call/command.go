@@ -84,6 +84,7 @@ type Event struct {
 	Then *State
 
 	Changed      []UserID // EventUserState: who changed
+	Ring         uint64   // EventReceived: the number of the invitation's change, which names it for good
 	Inviter      UserID   // EventCancelled
 	ExtendedData string   // EventCancelled, EventEnded
 }

@@ -7,16 +7,19 @@ func (t *turn) emit() {
 		if p.Sent >= t.s.Seq {
 			continue
 		}
-		current := p.Told >= p.Sent
-		owed := t.s.owed(p, p.Sent)
+		since, anew := p.Sent, p.Told >= p.Sent
+		if due := p.retryDue(); due != 0 && due <= t.now { // one telling serves both
+			since, anew = p.Told, true
+		}
+		owed := t.s.owed(p, since)
 		switch {
 		case len(owed) > 0:
-			t.tell(p.Sent, owed)
+			t.tell(since, owed)
 			p.Sent = t.s.Seq
-			if current {
+			if anew {
 				p.RetryAt = t.now.add(retryAfter)
 			}
-		case current:
+		case anew:
 			p.Sent, p.Told = t.s.Seq, t.s.Seq
 		}
 	}
@@ -132,8 +135,9 @@ func (s *State) owedPending(p *Participant, since uint64) []Event {
 	if !s.Open() {
 		return nil
 	}
-	if p.InvitedSeq > since {
-		return []Event{s.Ring(p)}
+	if p.InvitedSeq > since { // told again, the devices may have rung already: then they need to hear what came after
+		later := s.changed(p.InvitedSeq)
+		return append([]Event{s.Ring(p)}, s.userState(p, p.InvitedSeq, later, AllDevices, "")...)
 	}
 	return s.userState(p, since, s.changed(since), AllDevices, "")
 }
@@ -174,7 +178,9 @@ func (s *State) Ring(p *Participant) Event {
 	if p.State != Inviting {
 		invitation = Change{By: p.Inviter, At: p.InvitedAt}
 	}
-	return s.event(EventReceived, p, invitation).to(AllDevices, "")
+	e := s.event(EventReceived, p, invitation).to(AllDevices, "")
+	e.Ring = p.InvitedSeq
+	return e
 }
 
 // changed lists who changed after since, in the order of the call.

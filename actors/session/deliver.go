@@ -9,8 +9,12 @@ import (
 // tell hands a call's frames to the devices they are for, all frames of one device together, and acknowledges. A user
 // without devices is told too: he learns the outcome in the sync of his next login (SPEC 9.4).
 func (t *turn) tell(m Tell) {
-	if t.overtaken(m) {
+	n, rang := t.news(m)
+	switch n {
+	case overtaken:
 		m.Items, m.Seq = nil, 0
+	case repeated:
+		m.Items = nil
 	}
 	for i := range t.devices {
 		d := &t.devices[i]
@@ -19,7 +23,7 @@ func (t *turn) tell(m Tell) {
 		}
 		var frames []byte
 		for _, it := range m.Items {
-			if it.reaches(d.id) {
+			if again := it.Ring != 0 && it.Ring == rang; !again && it.reaches(d.id) {
 				frames = join2(frames, it.Frame)
 			}
 		}
@@ -36,23 +40,41 @@ func (t *turn) tell(m Tell) {
 	}
 }
 
-// overtaken reports whether the call has told something newer already: a device that came in between would take the old
-// word for news. It is not acknowledged: if it held something that the newer one does not, the call tells it again.
-func (t *turn) overtaken(m Tell) bool {
+// novelty is what a Tell is to a session that has heard others.
+type novelty uint8
+
+const (
+	fresh     novelty = iota
+	repeated          // handed on already, only the acknowledgement was lost: nobody rings twice
+	overtaken         // a device that came in meanwhile would take the old word for news. It is not acknowledged: if it held something that the newer one does not, the call tells it again
+)
+
+// news says what a Tell is, and for which invitation of the call the devices rang last.
+func (t *turn) news(m Tell) (n novelty, rang uint64) {
 	if m.Seq == 0 {
-		return false
+		return fresh, 0
 	}
-	i := slices.IndexFunc(t.latest, func(l latest) bool { return l.call == m.Call })
-	if i >= 0 && m.Version < t.latest[i].version {
-		return true
-	}
-	if i >= 0 {
+	l := latest{call: m.Call, version: m.Version, epoch: m.Epoch, from: m.From, seq: m.Seq}
+	if i := slices.IndexFunc(t.latest, func(l latest) bool { return l.call == m.Call }); i >= 0 {
+		was := t.latest[i]
+		switch {
+		case m.Version < was.version:
+			return overtaken, 0
+		case m.Epoch == was.epoch && was.from <= m.From && m.Seq <= was.seq:
+			return repeated, 0
+		case m.Epoch == was.epoch && m.From <= was.seq:
+			l.from, l.seq = min(l.from, was.from), max(l.seq, was.seq)
+		}
+		rang, l.rang = was.rang, was.rang
 		t.latest = slices.Delete(t.latest, i, i+1)
 	} else if len(t.latest) >= maxLatest {
 		t.latest = slices.Delete(t.latest, 0, 1)
 	}
-	t.latest = append(t.latest, latest{m.Call, m.Version})
-	return false
+	for i := range m.Items {
+		l.rang = max(l.rang, m.Items[i].Ring)
+	}
+	t.latest = append(t.latest, l)
+	return fresh, rang
 }
 
 func (it *Item) reaches(d call.DeviceID) bool {

@@ -20,7 +20,7 @@ func (s *State) Leave() (Handover, []Login) {
 		h.Watchers = append(h.Watchers, Watching{Call: w.call, Until: w.until, Again: w.again, Offline: w.offline})
 	}
 	for _, l := range s.latest {
-		h.Latest = append(h.Latest, Version{Call: l.call, Version: l.version})
+		h.Latest = append(h.Latest, Version{Call: l.call, Version: l.version, Epoch: l.epoch, From: l.from, Seq: l.seq, Rang: l.rang})
 	}
 	return h, logins
 }
@@ -46,7 +46,9 @@ func (t *turn) adopt(m Handover) {
 		return
 	}
 	for _, l := range m.Latest[max(0, len(m.Latest)-maxLatest):] {
-		t.latest = append(t.latest, latest{l.Call, l.Version})
+		t.latest = append(t.latest, latest{
+			call: l.Call, version: l.Version, epoch: l.Epoch, from: l.From, seq: l.Seq, rang: l.Rang,
+		})
 	}
 }
 

@@ -86,10 +86,13 @@ type (
 		Until, Again call.Millis
 		Offline      bool
 	}
-	// Version is how far a call has told.
+	// Version is what a call has told.
 	Version struct {
-		Call    call.ID
-		Version uint64
+		Call      call.ID
+		Version   uint64
+		Epoch     uint64
+		From, Seq uint64
+		Rang      uint64
 	}
 )
 
@@ -98,6 +101,7 @@ type Item struct {
 	Devices call.Audience
 	Device  call.DeviceID
 	Frame   []byte
+	Ring    uint64 // names the invitation that this frame makes ring: no device rings twice for one; zero: it rings for none
 }
 
 // Effect is one thing that must happen after a Step, in order.

@@ -71,10 +71,13 @@ type awaited struct {
 	seq  uint64 // it has told the session of this change meanwhile: an older word comes too late
 }
 
-// latest is how far a call has told.
+// latest is what a call has told: its version, and the changes that were handed on, of one life of its owner.
 type latest struct {
-	call    call.ID
-	version uint64
+	call      call.ID
+	version   uint64
+	epoch     uint64
+	from, seq uint64
+	rang      uint64 // the last invitation that was handed on
 }
 
 // watcher is a call that wants to know whether the user is there.

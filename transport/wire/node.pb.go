@@ -1041,6 +1041,7 @@ type NodeItem struct {
 	Devices       uint32                 `protobuf:"varint,1,opt,name=devices,proto3" json:"devices,omitempty"`
 	Device        string                 `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
 	Frame         []byte                 `protobuf:"bytes,3,opt,name=frame,proto3" json:"frame,omitempty"`
+	Ring          uint64                 `protobuf:"varint,4,opt,name=ring,proto3" json:"ring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1094,6 +1095,13 @@ func (x *NodeItem) GetFrame() []byte {
 		return x.Frame
 	}
 	return nil
+}
+
+func (x *NodeItem) GetRing() uint64 {
+	if x != nil {
+		return x.Ring
+	}
+	return 0
 }
 
 // To a session: a call wants to know whether the user is there.
@@ -1317,7 +1325,7 @@ type NodeHandover struct {
 	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	Devices       []*NodeDevice          `protobuf:"bytes,2,rep,name=devices,proto3" json:"devices,omitempty"`
 	Watchers      []*NodeWatcher         `protobuf:"bytes,3,rep,name=watchers,proto3" json:"watchers,omitempty"`
-	Latest        []*KnownCall           `protobuf:"bytes,4,rep,name=latest,proto3" json:"latest,omitempty"`
+	Latest        []*NodeLatest          `protobuf:"bytes,4,rep,name=latest,proto3" json:"latest,omitempty"`
 	Fresh         int64                  `protobuf:"varint,5,opt,name=fresh,proto3" json:"fresh,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1374,7 +1382,7 @@ func (x *NodeHandover) GetWatchers() []*NodeWatcher {
 	return nil
 }
 
-func (x *NodeHandover) GetLatest() []*KnownCall {
+func (x *NodeHandover) GetLatest() []*NodeLatest {
 	if x != nil {
 		return x.Latest
 	}
@@ -1464,6 +1472,90 @@ func (x *NodeDevice) GetHeard() uint64 {
 	return 0
 }
 
+type NodeLatest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CallId        uint64                 `protobuf:"varint,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Epoch         uint64                 `protobuf:"fixed64,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	From          uint64                 `protobuf:"varint,4,opt,name=from,proto3" json:"from,omitempty"`
+	Seq           uint64                 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
+	Rang          uint64                 `protobuf:"varint,6,opt,name=rang,proto3" json:"rang,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeLatest) Reset() {
+	*x = NodeLatest{}
+	mi := &file_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeLatest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeLatest) ProtoMessage() {}
+
+func (x *NodeLatest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeLatest.ProtoReflect.Descriptor instead.
+func (*NodeLatest) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *NodeLatest) GetCallId() uint64 {
+	if x != nil {
+		return x.CallId
+	}
+	return 0
+}
+
+func (x *NodeLatest) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *NodeLatest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *NodeLatest) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *NodeLatest) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *NodeLatest) GetRang() uint64 {
+	if x != nil {
+		return x.Rang
+	}
+	return 0
+}
+
 type NodeWatcher struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CallId        uint64                 `protobuf:"varint,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
@@ -1476,7 +1568,7 @@ type NodeWatcher struct {
 
 func (x *NodeWatcher) Reset() {
 	*x = NodeWatcher{}
-	mi := &file_node_proto_msgTypes[18]
+	mi := &file_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1580,7 @@ func (x *NodeWatcher) String() string {
 func (*NodeWatcher) ProtoMessage() {}
 
 func (x *NodeWatcher) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[18]
+	mi := &file_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1593,7 @@ func (x *NodeWatcher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeWatcher.ProtoReflect.Descriptor instead.
 func (*NodeWatcher) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{18}
+	return file_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NodeWatcher) GetCallId() uint64 {
@@ -1548,7 +1640,7 @@ type NodeOutput struct {
 
 func (x *NodeOutput) Reset() {
 	*x = NodeOutput{}
-	mi := &file_node_proto_msgTypes[19]
+	mi := &file_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1652,7 @@ func (x *NodeOutput) String() string {
 func (*NodeOutput) ProtoMessage() {}
 
 func (x *NodeOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[19]
+	mi := &file_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1665,7 @@ func (x *NodeOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeOutput.ProtoReflect.Descriptor instead.
 func (*NodeOutput) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{19}
+	return file_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *NodeOutput) GetConn() uint64 {
@@ -1635,7 +1727,7 @@ type NodeClosing struct {
 
 func (x *NodeClosing) Reset() {
 	*x = NodeClosing{}
-	mi := &file_node_proto_msgTypes[20]
+	mi := &file_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +1739,7 @@ func (x *NodeClosing) String() string {
 func (*NodeClosing) ProtoMessage() {}
 
 func (x *NodeClosing) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[20]
+	mi := &file_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +1752,7 @@ func (x *NodeClosing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeClosing.ProtoReflect.Descriptor instead.
 func (*NodeClosing) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{20}
+	return file_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NodeClosing) GetCode() uint64 {
@@ -1687,7 +1779,7 @@ type NodeRecall struct {
 
 func (x *NodeRecall) Reset() {
 	*x = NodeRecall{}
-	mi := &file_node_proto_msgTypes[21]
+	mi := &file_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1791,7 @@ func (x *NodeRecall) String() string {
 func (*NodeRecall) ProtoMessage() {}
 
 func (x *NodeRecall) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[21]
+	mi := &file_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1804,7 @@ func (x *NodeRecall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRecall.ProtoReflect.Descriptor instead.
 func (*NodeRecall) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{21}
+	return file_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NodeRecall) GetConn() uint64 {
@@ -1733,7 +1825,7 @@ type NodeAudit struct {
 
 func (x *NodeAudit) Reset() {
 	*x = NodeAudit{}
-	mi := &file_node_proto_msgTypes[22]
+	mi := &file_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +1837,7 @@ func (x *NodeAudit) String() string {
 func (*NodeAudit) ProtoMessage() {}
 
 func (x *NodeAudit) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[22]
+	mi := &file_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +1850,7 @@ func (x *NodeAudit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeAudit.ProtoReflect.Descriptor instead.
 func (*NodeAudit) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{22}
+	return file_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NodeAudit) GetConn() uint64 {
@@ -1875,11 +1967,12 @@ const file_node_proto_rawDesc = "" +
 	"\tanswer_to\x18\b \x01(\v2\x15.carillon.v1.NodeConnR\banswerTo\x12\x16\n" +
 	"\x06answer\x18\t \x01(\fR\x06answer\x12\x12\n" +
 	"\x04code\x18\n" +
-	" \x01(\rR\x04code\"R\n" +
+	" \x01(\rR\x04code\"f\n" +
 	"\bNodeItem\x12\x18\n" +
 	"\adevices\x18\x01 \x01(\rR\adevices\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
-	"\x05frame\x18\x03 \x01(\fR\x05frame\"R\n" +
+	"\x05frame\x18\x03 \x01(\fR\x05frame\x12\x12\n" +
+	"\x04ring\x18\x04 \x01(\x04R\x04ring\"R\n" +
 	"\tNodeWatch\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\x04R\x06callId\x12\x18\n" +
@@ -1896,12 +1989,12 @@ const file_node_proto_rawDesc = "" +
 	"\x04conn\x18\x03 \x01(\v2\x15.carillon.v1.NodeConnR\x04conn\x12\x10\n" +
 	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x1a\n" +
 	"\bsnapshot\x18\x05 \x01(\fR\bsnapshot\x12\x12\n" +
-	"\x04ring\x18\x06 \x01(\fR\x04ring\"\xd1\x01\n" +
+	"\x04ring\x18\x06 \x01(\fR\x04ring\"\xd2\x01\n" +
 	"\fNodeHandover\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x121\n" +
 	"\adevices\x18\x02 \x03(\v2\x17.carillon.v1.NodeDeviceR\adevices\x124\n" +
-	"\bwatchers\x18\x03 \x03(\v2\x18.carillon.v1.NodeWatcherR\bwatchers\x12.\n" +
-	"\x06latest\x18\x04 \x03(\v2\x16.carillon.v1.KnownCallR\x06latest\x12\x14\n" +
+	"\bwatchers\x18\x03 \x03(\v2\x18.carillon.v1.NodeWatcherR\bwatchers\x12/\n" +
+	"\x06latest\x18\x04 \x03(\v2\x17.carillon.v1.NodeLatestR\x06latest\x12\x14\n" +
 	"\x05fresh\x18\x05 \x01(\x03R\x05fresh\"\x8d\x01\n" +
 	"\n" +
 	"NodeDevice\x12\x16\n" +
@@ -1909,7 +2002,15 @@ const file_node_proto_rawDesc = "" +
 	"\x04conn\x18\x02 \x01(\v2\x15.carillon.v1.NodeConnR\x04conn\x12\x12\n" +
 	"\x04seen\x18\x03 \x01(\x03R\x04seen\x12\x12\n" +
 	"\x04sent\x18\x04 \x01(\x04R\x04sent\x12\x14\n" +
-	"\x05heard\x18\x05 \x01(\x04R\x05heard\"l\n" +
+	"\x05heard\x18\x05 \x01(\x04R\x05heard\"\x8f\x01\n" +
+	"\n" +
+	"NodeLatest\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\x04R\x06callId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x06R\x05epoch\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\x04R\x04from\x12\x10\n" +
+	"\x03seq\x18\x05 \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04rang\x18\x06 \x01(\x04R\x04rang\"l\n" +
 	"\vNodeWatcher\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x04R\x06callId\x12\x14\n" +
 	"\x05until\x18\x02 \x01(\x03R\x05until\x12\x18\n" +
@@ -1946,7 +2047,7 @@ func file_node_proto_rawDescGZIP() []byte {
 	return file_node_proto_rawDescData
 }
 
-var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_node_proto_goTypes = []any{
 	(*NodeConn)(nil),     // 0: carillon.v1.NodeConn
 	(*NodeCommand)(nil),  // 1: carillon.v1.NodeCommand
@@ -1966,21 +2067,22 @@ var file_node_proto_goTypes = []any{
 	(*NodeSynced)(nil),   // 15: carillon.v1.NodeSynced
 	(*NodeHandover)(nil), // 16: carillon.v1.NodeHandover
 	(*NodeDevice)(nil),   // 17: carillon.v1.NodeDevice
-	(*NodeWatcher)(nil),  // 18: carillon.v1.NodeWatcher
-	(*NodeOutput)(nil),   // 19: carillon.v1.NodeOutput
-	(*NodeClosing)(nil),  // 20: carillon.v1.NodeClosing
-	(*NodeRecall)(nil),   // 21: carillon.v1.NodeRecall
-	(*NodeAudit)(nil),    // 22: carillon.v1.NodeAudit
-	(*UserError)(nil),    // 23: carillon.v1.UserError
-	(*KnownCall)(nil),    // 24: carillon.v1.KnownCall
+	(*NodeLatest)(nil),   // 18: carillon.v1.NodeLatest
+	(*NodeWatcher)(nil),  // 19: carillon.v1.NodeWatcher
+	(*NodeOutput)(nil),   // 20: carillon.v1.NodeOutput
+	(*NodeClosing)(nil),  // 21: carillon.v1.NodeClosing
+	(*NodeRecall)(nil),   // 22: carillon.v1.NodeRecall
+	(*NodeAudit)(nil),    // 23: carillon.v1.NodeAudit
+	(*UserError)(nil),    // 24: carillon.v1.UserError
+	(*KnownCall)(nil),    // 25: carillon.v1.KnownCall
 }
 var file_node_proto_depIdxs = []int32{
-	23, // 0: carillon.v1.NodeCommand.errors:type_name -> carillon.v1.UserError
+	24, // 0: carillon.v1.NodeCommand.errors:type_name -> carillon.v1.UserError
 	2,  // 1: carillon.v1.NodeCommand.invite:type_name -> carillon.v1.NodeInvite
 	0,  // 2: carillon.v1.NodeCommand.conn:type_name -> carillon.v1.NodeConn
 	0,  // 3: carillon.v1.NodeAsk.conn:type_name -> carillon.v1.NodeConn
 	0,  // 4: carillon.v1.NodeAttach.conn:type_name -> carillon.v1.NodeConn
-	24, // 5: carillon.v1.NodeAttach.known:type_name -> carillon.v1.KnownCall
+	25, // 5: carillon.v1.NodeAttach.known:type_name -> carillon.v1.KnownCall
 	0,  // 6: carillon.v1.NodeList.conn:type_name -> carillon.v1.NodeConn
 	0,  // 7: carillon.v1.NodeSeen.conn:type_name -> carillon.v1.NodeConn
 	0,  // 8: carillon.v1.NodeBroken.conn:type_name -> carillon.v1.NodeConn
@@ -1989,10 +2091,10 @@ var file_node_proto_depIdxs = []int32{
 	0,  // 11: carillon.v1.NodeTell.answer_to:type_name -> carillon.v1.NodeConn
 	0,  // 12: carillon.v1.NodeSynced.conn:type_name -> carillon.v1.NodeConn
 	17, // 13: carillon.v1.NodeHandover.devices:type_name -> carillon.v1.NodeDevice
-	18, // 14: carillon.v1.NodeHandover.watchers:type_name -> carillon.v1.NodeWatcher
-	24, // 15: carillon.v1.NodeHandover.latest:type_name -> carillon.v1.KnownCall
+	19, // 14: carillon.v1.NodeHandover.watchers:type_name -> carillon.v1.NodeWatcher
+	18, // 15: carillon.v1.NodeHandover.latest:type_name -> carillon.v1.NodeLatest
 	0,  // 16: carillon.v1.NodeDevice.conn:type_name -> carillon.v1.NodeConn
-	20, // 17: carillon.v1.NodeOutput.close:type_name -> carillon.v1.NodeClosing
+	21, // 17: carillon.v1.NodeOutput.close:type_name -> carillon.v1.NodeClosing
 	18, // [18:18] is the sub-list for method output_type
 	18, // [18:18] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
@@ -2012,7 +2114,7 @@ func file_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_proto_rawDesc), len(file_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

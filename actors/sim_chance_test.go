@@ -80,6 +80,7 @@ func (w *world) calm() {
 	w.faults = false
 	for i, n := range w.nodes {
 		clear(n.blind)
+		clear(n.mute)
 		if w.orderly { // who is about to go, or to come, does
 			continue
 		}
@@ -107,7 +108,7 @@ func (w *world) start(i int) {
 	w.serial++
 	n := &simNode{
 		w: w, name: w.nodes[i].name, boot: w.serial, started: w.now, view: &simView{}, older: map[string]time.Time{}, pending: map[uint16]*simHold{},
-		blind: map[string]time.Time{}, claims: map[string]map[uint16]bool{}, calls: map[call.ID][]*simActor{}, sessions: map[call.UserID]*simActor{},
+		blind: map[string]time.Time{}, mute: map[string]time.Time{}, claims: map[string]map[uint16]bool{}, calls: map[call.ID][]*simActor{}, sessions: map[call.UserID]*simActor{},
 		alarms: map[call.ID]bool{}, gateways: map[uint64]*Gateway{}, lastSent: map[string]time.Time{},
 	}
 	n.cfg = Config{
@@ -159,6 +160,10 @@ func (w *world) misfortune() {
 			n.breakDown(a)
 		}
 	case len(w.nodes) == 1:
+	case w.chance(30):
+		other := w.nodes[w.rng.IntN(len(w.nodes))].name
+		w.note("%s: the connection to %s breaks", n.name, other)
+		n.mute[other] = w.now.Add(w.between(100*time.Millisecond, 3*time.Second))
 	case w.chance(20):
 		w.leave(i)
 	case w.chance(20):

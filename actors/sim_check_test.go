@@ -184,7 +184,7 @@ func (c *checker) rings(d *simDevice, id call.ID, me *call.Participant) {
 // recalled: where nodes only come and go in order, sessions are handed over and forget nobody.
 func (c *checker) recalled(conn session.Conn) {
 	for _, d := range c.w.devices {
-		if c.w.orderly && d.conn != nil && d.conn.number == conn.ID {
+		if c.w.orderly && d.conn != nil && d.conn.number == conn.ID && !d.conn.closing {
 			c.w.fail("%s/%s: connection %d was recalled", d.user, d.id, conn.ID)
 		}
 	}
@@ -321,10 +321,7 @@ func (c *checker) inStep() {
 			believes := k != nil && k.live
 			rings := s.Open() && p.State.Pending()
 			lives := rings || s.Open() && p.State == call.Accepted && p.Main == d.id
-			if w.splintered && p.State == call.Accepted {
-				continue
-			}
-			if believes && !lives || rings && !believes {
+			if believes && !lives && !w.splintered || rings && !believes {
 				w.fail("%s/%s is out of step: call %s, in which %s is %s, is live for it: %t, the device believes: %t",
 					d.user, d.id, id, d.user, p.State, lives, believes)
 			}

@@ -218,7 +218,7 @@ func (n *simNode) claim(prev *simView) {
 	for _, m := range n.w.nodes { // in order
 		used := n.claims[m.name]
 		for _, shard := range n.w.shards {
-			if used != nil && n.owns(shard) {
+			if used != nil && n.view.Boot(m.name) == 0 && n.owns(shard) {
 				used[shard] = true
 			}
 		}
@@ -230,7 +230,6 @@ func (n *simNode) claim(prev *simView) {
 				n.contend(shard, m.name, n.view.version(), n.w.now.Add(5*time.Second), false)
 			}
 		}
-		delete(n.claims, m.name)
 	}
 }
 
@@ -245,9 +244,11 @@ func (n *simNode) contend(shard uint16, owner, version string, until time.Time, 
 	if o != nil && !w.frozen(o) && w.linked(n.name, owner) && o.view.version() == version {
 		switch {
 		case o.pending[shard] != nil:
+			delete(n.claims[owner], shard)
 			return
 		case !told:
 			told = true
+			delete(n.claims[owner], shard)
 			o.disputed(shard)
 		case !n.uses(shard):
 			o.disputed(shard)

@@ -55,6 +55,7 @@ type simConn struct {
 	gateway  *Gateway
 	node     *simNode
 	closed   bool
+	closing  bool // one side has said so
 	loggedIn bool
 	hello    uint64 // request ID of the login
 	since    time.Time
@@ -101,6 +102,7 @@ func (c *simConn) Send(frames []byte) {
 func (c *simConn) Close(code uint64, reason string) {
 	w := c.d.w
 	w.note("%s/%s: connection %d closes, %d %s", c.d.user, c.d.id, c.number, code, reason)
+	c.closing = true
 	w.at(later(c.downTo, w.now), nil, func() { c.broke(code) })
 }
 

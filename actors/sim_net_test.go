@@ -80,9 +80,6 @@ func (n *simNode) transmit(to string, m *simMessage) {
 func (p simPeers) ToGateway(conn session.Conn, msg any) {
 	n := p.n
 	n.w.note("%s: %s > gateway %d: %s", n.name, p.from, conn.ID, sketch(msg))
-	if n.w.bug.is(gapless) {
-		msg = unnumbered(msg)
-	}
 	if _, again := msg.(recall); again {
 		n.w.check.recalled(conn)
 	}
@@ -114,7 +111,7 @@ func (n *simNode) toGateway(conn uint64, msg any) {
 // carry brings something to another node: in order, or not at all.
 func (n *simNode) carry(to, pair string, deliver func(*simNode)) {
 	w := n.w
-	if w.fault(w.check.lossy/3) || !w.linked(n.name, to) {
+	if w.fault(w.check.lossy/3) || !w.linked(n.name, to) || n.mute[to].After(w.now) {
 		w.note("  lost on the way to %s", to)
 		return
 	}
@@ -130,18 +127,6 @@ func (n *simNode) carry(to, pair string, deliver func(*simNode)) {
 		}
 		w.at(w.now, other, func() { deliver(other) }) // when it runs
 	})
-}
-
-// unnumbered takes away what a gateway finds gaps by: a planted bug.
-func unnumbered(msg any) any {
-	switch m := msg.(type) {
-	case output:
-		m.Number = 0
-		return m
-	case audit:
-		return audit{}
-	}
-	return msg
 }
 
 // simHold is what waits for a shard while it is handed over.

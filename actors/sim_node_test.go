@@ -25,6 +25,7 @@ type simNode struct {
 	older       map[string]time.Time       // views that it has replaced, and when
 	pending     map[uint16]*simHold        // shards of this node that it may not use yet
 	blind       map[string]time.Time       // whom it takes for dead, wrongly, and until when
+	mute        map[string]time.Time       // to whom its connection is broken, and until when
 	claims      map[string]map[uint16]bool // what it has used since it lost sight of another node
 	early       []*simMessage              // for shards that it does not own yet
 	calls       map[call.ID][]*simActor    // more than one: a stale second activation is about

@@ -40,6 +40,7 @@ func (d *simDevice) act() {
 		w.after(simGrace, func() { c.broke(0xff) }) // QUIC's idle time-out, on both sides
 	case w.chance(3):
 		d.requests++
+		c.closing = true
 		c.send(&wire.ClientFrame{RequestId: d.requests, Body: &wire.ClientFrame_Logout{Logout: &wire.Logout{}}})
 	case w.chance(8) && len(d.commands) > 0:
 		d.insist(d.commands[w.rng.IntN(len(d.commands))])

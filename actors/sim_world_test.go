@@ -33,7 +33,7 @@ type world struct {
 	check   *checker
 	failed  string
 	// splintered: a node went while others, wrongly, had taken over from it. What it told until then nobody can know, and a
-	// device in an answered call may believe in it until it logs in again (cluster/DESIGN.md).
+	// device may believe in a call until it logs in again, or until its ring is over (cluster/DESIGN.md).
 	splintered bool
 	// disturbed is when an actor last lost its memory, a node its place, or a shard its owner.
 	disturbed time.Time

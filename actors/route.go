@@ -83,6 +83,7 @@ func (s *System) forward(shard uint16, kind uint8, body []byte, msg any) {
 	if err := s.cfg.Cluster.Send(shard, kind, body); err != nil {
 		unsent(s, msg)
 	}
+	s.next(shard)
 }
 
 // unsent tells the client that his request went nowhere; all else is said again by those who say it.

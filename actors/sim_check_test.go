@@ -34,7 +34,7 @@ type ringKey struct {
 }
 
 // simStale is how old a message can be: delayed, and then frozen with its node.
-const simStale = 16 * time.Second
+const simStale = 24 * time.Second
 
 type intentKey struct {
 	user call.UserID

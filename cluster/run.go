@@ -106,12 +106,12 @@ func (s *state) adopt(next *View) {
 	s.ask(s.handoff.awaited())
 }
 
-// forget drops what those said who are gone, or in another life: a view that comes back is not the one they spoke from.
+// forget drops what those have said who are gone: when they are back, so is the version that they spoke from.
 func (s *state) forget(prev, next *View) {
 	maps.DeleteFunc(s.agreed, func(node string, _ answer) bool {
-		was, knew := prev.Member(node)
-		is, there := next.Member(node)
-		return !there && knew || knew && was.Boot != is.Boot
+		_, knew := prev.Member(node)
+		_, there := next.Member(node)
+		return knew && !there
 	})
 }
 

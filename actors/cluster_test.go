@@ -270,7 +270,7 @@ func TestALostDelivery(t *testing.T) {
 		watch := func(c *Config) { c.Watch.Repaired = func(string) { gaps.Add(1) } }
 		nodes(t, []string{"a", "b"}, watch, func(l *league) {
 			k := l.ring()
-			lose := func(from, to string, kind uint8) bool { return to == "a" && kind == kindOutput }
+			lose := func(_, to string, kind uint8) bool { return to == "a" && kind == kindOutput }
 			l.lose.Store(&lose)
 			k.bob.g.Handle(receipt(k.id))
 			k.hear(k.b+"=Received", "", "", k.b+"=Received")

@@ -95,7 +95,7 @@ func (l *league) start(name string, change func(*Config)) *fakeNode {
 	if change != nil {
 		change(&n.cfg)
 	}
-	n.rig.start()
+	n.start()
 	l.nodes[name] = n
 	l.ever = append(l.ever, n)
 	return n
@@ -176,7 +176,7 @@ func (n *fakeNode) die() {
 	n.mu.Lock()
 	n.gone = true
 	n.mu.Unlock()
-	n.rig.stop()
+	n.stop()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, link := range n.links {

@@ -133,7 +133,10 @@ func TestLateAnswers(t *testing.T) {
 		first := binary.BigEndian.Uint64(there.sent[0].body)
 		there.lost = false
 		answers := []frame{
-			numbered(reply, 1, first, []byte("late")), {class: reply}, {class: reply, body: make([]byte, 7)}, numbered(reply, 1, first+1, []byte("now")),
+			numbered(reply, 1, first, []byte("late")),
+			{class: reply},
+			{class: reply, body: make([]byte, 7)},
+			numbered(reply, 1, first+1, []byte("now")),
 			numbered(reply, 1, first+1, []byte("again")),
 		}
 		time.AfterFunc(time.Microsecond, func() {

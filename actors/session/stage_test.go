@@ -81,7 +81,8 @@ func (s *stage) run(words []string) []string {
 func (s *stage) step(msg any) []string {
 	effects := s.s.Step(msg, s.now)
 	for _, e := range effects {
-		conn, number := Conn{}, uint64(0)
+		var conn Conn
+		var number uint64
 		switch e := e.(type) {
 		case Deliver:
 			conn, number = e.Conn, e.Number

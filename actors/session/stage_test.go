@@ -19,7 +19,8 @@ var testStart = time.UnixMilli(1_700_000_000_000)
 //	word 1 c1 seq=3 S R     call 1 says its word for c1: snapshot S, ring R ("-" for none)
 //	seen c1, broken c1, logout c1; x1 is a connection of another node
 //	seen x1 3, silent x1 3  it has got the deliveries up to 3; a silent one is no sign of life
-//	tell 1 0..3 v=7 all:x only-d1:y not-d1:z answer-c1:w   frames are words; "x*5000" is x, 5000 times
+//	tell 1 0..3 v=7 all:x only-d1:y not-d1:z answer-c1:w   frames are words; "x*5000" is x, 5000 times; e=6 is another
+//	                        life of the call's owner, ring-7:x the invitation of change 7
 //	watch 1 online, heard 1 offline, heard 1 online done
 //	leave n                 the session goes to node n, which goes on with all that it was handed
 //	handover d1=c1,5s,3/2 d2=-,5s w1=offline v1=7 fresh=10s   what another owner knew: d1 was last heard 5 s ago and has
@@ -255,8 +256,8 @@ func (s *stage) tell(arg []string) Tell {
 	from, to, _ := strings.Cut(arg[1], "..")
 	m := Tell{Call: call.ID(s.number(arg[0])), Epoch: 5, From: s.number(from), Seq: s.number(to)}
 	for _, item := range arg[2:] {
-		if version, ok := strings.CutPrefix(item, "v="); ok {
-			m.Version = s.number(version)
+		if key, value, ok := strings.Cut(item, "="); ok {
+			*map[string]*uint64{"v": &m.Version, "e": &m.Epoch}[key] = s.number(value)
 			continue
 		}
 		whom, what, _ := strings.Cut(item, ":")
@@ -265,6 +266,8 @@ func (s *stage) tell(arg []string) Tell {
 		switch kind {
 		case "all":
 			it.Devices = call.AllDevices
+		case "ring":
+			it.Devices, it.Ring = call.AllDevices, s.number(device)
 		case "only":
 			it.Devices = call.OnlyDevice
 		case "not":

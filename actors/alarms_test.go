@@ -131,7 +131,10 @@ func TestAlarmsLikeAMap(t *testing.T) {
 		twin := map[int]time.Time{}
 		for range rapid.IntRange(1, 80).Draw(t, "moves") {
 			key := rapid.IntRange(1, 12).Draw(t, "key")
-			switch rapid.IntRange(0, 3).Draw(t, "move") {
+			if _, set := twin[key]; a.has(key) != set {
+				t.Fatalf("key %d has an alarm: %t, want %t", key, a.has(key), set)
+			}
+			switch rapid.IntRange(0, 4).Draw(t, "move") {
 			case 0:
 				a.set(key, time.Time{})
 				delete(twin, key)
@@ -139,6 +142,12 @@ func TestAlarmsLikeAMap(t *testing.T) {
 				at := now.Add(time.Duration(rapid.IntRange(-5, 50).Draw(t, "ms")) * time.Millisecond)
 				a.set(key, at)
 				twin[key] = at
+			case 3:
+				lost := rapid.SliceOf(rapid.IntRange(1, 12)).Draw(t, "lost")
+				a.drop(func(k int) bool { return slices.Contains(lost, k) })
+				for _, k := range lost {
+					delete(twin, k)
+				}
 			default:
 				now = now.Add(time.Duration(rapid.IntRange(0, 20).Draw(t, "pass")) * time.Millisecond)
 				ring, nap := a.due()

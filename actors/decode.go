@@ -49,26 +49,29 @@ func decodeForCall(kind uint8, body []byte, now time.Time) (arrival, bool) {
 	case kindCommand:
 		var m wire.NodeCommand
 		ok := proto.Unmarshal(body, &m) == nil && len(m.GetCommandId()) == len(call.CommandID{})
-		c := commandIn(&m, now)
-		// a receipt has no command ID, only room for one
-		return arrival{to: toCall, call: call.ID(m.GetCallId()), msg: c}, ok && m.GetUser() != ""
+		c := commandIn(&m, now) // a receipt has no command ID, only room for one
+		return forCall(m.GetCallId(), m.GetUser(), c, ok && (c.Op == call.OpInvite) == (c.Invite != nil))
 	case kindTold:
 		var m wire.NodeTold
 		ok := proto.Unmarshal(body, &m) == nil
-		return arrival{to: toCall, call: call.ID(m.GetCallId()), msg: told{
+		return forCall(m.GetCallId(), m.GetUser(), told{
 			Epoch: m.GetEpoch(), User: call.UserID(m.GetUser()), From: m.GetFrom(), Seq: m.GetSeq(),
-		}}, ok
+		}, ok)
 	case kindPresence:
 		var m wire.NodePresence
 		ok := proto.Unmarshal(body, &m) == nil
-		return arrival{to: toCall, call: call.ID(m.GetCallId()), msg: presence{User: call.UserID(m.GetUser()), Online: m.GetOnline()}}, ok
+		return forCall(m.GetCallId(), m.GetUser(), presence{User: call.UserID(m.GetUser()), Online: m.GetOnline()}, ok)
 	default:
 		var m wire.NodeAsk
 		ok := proto.Unmarshal(body, &m) == nil
-		return arrival{to: toCall, call: call.ID(m.GetCallId()), msg: ask{
+		return forCall(m.GetCallId(), m.GetUser(), ask{
 			User: call.UserID(m.GetUser()), Device: call.DeviceID(m.GetDevice()), Conn: connIn(m.GetConn()), Known: m.GetKnown(), Since: m.GetSince(),
-		}}, ok
+		}, ok)
 	}
+}
+
+func forCall(id uint64, user string, msg any, ok bool) (arrival, bool) {
+	return arrival{to: toCall, call: call.ID(id), msg: msg}, ok && user != ""
 }
 
 func commandIn(m *wire.NodeCommand, now time.Time) *command {

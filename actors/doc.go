@@ -18,6 +18,9 @@
 // device hears of a call comes by this one way, so each device hears one order, and the answer in its place in it (SEQUENCES).
 // What is told at login takes the same way: the session asks each call, and a call answers with its present state.
 //
+// In a cluster each step may be on another node: a call and its caller's session are on one, the sessions of the others and the
+// connections anywhere. When a shard changes its owner, sessions and ringing calls are handed over, and nobody notices.
+//
 // What it does not do: it decides nothing about calls (package call) or devices (package session), knows no sockets, no tokens
 // and no disk, and keeps nothing that is not in the store but who is connected.
 //

@@ -18,7 +18,7 @@ import (
 
 // desk is the host and the peers of one actor's logic, with a clock that the test turns.
 type desk struct {
-	t     *testing.T
+	t     testing.TB
 	now   time.Time
 	alarm time.Time
 	rests bool
@@ -27,7 +27,7 @@ type desk struct {
 	cfg   Config
 }
 
-func newDesk(t *testing.T) *desk {
+func newDesk(t testing.TB) *desk {
 	store := persistence.NewMemory(persistence.Config{Logger: quiet})
 	t.Cleanup(func() { _ = store.Close() })
 	d := &desk{t: t, now: simStart, cfg: testConfig(store)}

@@ -109,6 +109,9 @@ func (s *System) everyGateway() []*Gateway {
 // nearer to the next.
 func (g *Gateway) follow(p Placement) {
 	g.mu.Lock()
+	if now := g.place(); now != nil {
+		p = now // under the lock: an older view must not come after a newer one
+	}
 	if g.stage != joining && g.stage != online {
 		g.mu.Unlock()
 		return

@@ -95,12 +95,17 @@ type phone struct {
 	heard  []*wire.ServerFrame
 	pushes []int    // bytes of each Send
 	bye    *closing // the first Close
+	away   []string // where it was asked to go
 }
 
 func (p *phone) ID() uint64 { return p.id }
 func (p *phone) LoggedIn()  {}
 
-func (p *phone) GoAway(time.Duration, string) {}
+func (p *phone) GoAway(_ time.Duration, to string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = append(p.away, to)
+}
 
 func (p *phone) Send(frames []byte) {
 	in := wire.NewReader(bytes.NewReader(frames), wire.MaxServerFrame)

@@ -15,7 +15,7 @@ import (
 )
 
 // System is the actors of one node: calls and sessions on protoactor, placed locally, and the gateways of the node's
-// connections. It is their Peers: what is not on this node it sends to the node where it is (cluster.go, route.go).
+// connections. It is their Peers: what is not on this node it sends to the node where it is (route.go, placement.go).
 type System struct {
 	cfg      Config
 	connBase uint64 // what connections are numbered from: another in each life of the node

@@ -145,10 +145,11 @@ func (h *holds) strays(v *View) []frame {
 	return h.remove(func(shard uint16, _ *queue) bool { return !v.Local(shard) })
 }
 
-// tired removes the early frames of each shard whose first has waited long enough.
+// tired removes the early frames of each shard of which one has waited long enough.
 func (h *holds) tired(now time.Time) []frame {
 	return h.remove(func(_ uint16, q *queue) bool {
-		return !q.closed && (len(q.frames) == 0 || !now.Before(q.frames[0].until))
+		late := func(f frame) bool { return !now.Before(f.until) }
+		return !q.closed && (len(q.frames) == 0 || slices.ContainsFunc(q.frames, late))
 	})
 }
 

@@ -32,10 +32,10 @@ const (
 
 // order is what a test tells a node, one JSON line each on its standard input.
 type order struct {
-	Do    string   // load, quiet, flush, cut, leave, close, alien, big
+	Do    string   // load, quiet, flush, cut, retire, leave, ask, close, alien, big
 	Rate  int      // load: messages per second
 	Addrs []string // cut: the addresses that cannot be reached from now on
-	Node  string   // alien, big: to whom
+	Node  string   // ask, alien, big: to whom
 }
 
 // report is what a node tells the test, one JSON line each on its standard output.
@@ -123,7 +123,8 @@ func (p *player) config() Config {
 		Meta:    Meta{Client: "client-of-" + p.set.Name, Version: "test"},
 		Tuning:  Tuning{FoundAfter: time.Second},
 		Deliver: p.deliver, Direct: p.direct, Changed: p.changed,
-		dial: p.fence.dial, transport: p.fence.wrap,
+		Answer: func(_ uint8, who []byte) []byte { return fmt.Appendf(nil, "%s to %s", p.set.Name, who) },
+		dial:   p.fence.dial, transport: p.fence.wrap,
 	}
 	if p.set.Verbose {
 		cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -182,10 +183,19 @@ func (p *player) follow(o order) error {
 		p.fence.cut(o.Addrs)
 	case "flush":
 		return p.flush()
-	case "leave":
+	case "retire", "leave":
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
+		if o.Do == "retire" {
+			return p.cluster.Retire(ctx)
+		}
 		return p.cluster.Leave(ctx)
+	case "ask":
+		got, err := p.cluster.Ask(context.Background(), o.Node, 9, []byte(p.set.Name))
+		if want := o.Node + " to " + p.set.Name; err == nil && string(got) != want {
+			err = fmt.Errorf("answer %q", got)
+		}
+		return err
 	case "close":
 		return p.cluster.Close()
 	case "alien":

@@ -38,6 +38,34 @@ func TestJoinAndLeaveUnderLoad(t *testing.T) {
 	}
 }
 
+// TestRetireThenLeave: a node that retires owns nothing more, but is there until it leaves.
+func TestRetireThenLeave(t *testing.T) {
+	t.Parallel()
+	r := three(t, false)
+	r.each(order{Do: "load", Rate: 300})
+	b := r.nodes["b"]
+	b.tell(order{Do: "retire"})
+	version := newView("", membersOf("a", "c")).Version
+	for _, n := range r.nodes {
+		n.until("a view in which b owns nothing", func() bool { return n.version == version && len(n.members) == 3 })
+	}
+	for _, id := range []string{"a", "c"} { // it takes, gives and answers what is not for a shard
+		r.nodes[id].tell(order{Do: "ask", Node: "b"})
+		b.tell(order{Do: "ask", Node: id})
+	}
+	r.each(order{Do: "flush"})
+	b.tell(order{Do: "quiet"})
+	b.tell(order{Do: "leave"})
+	left := b.close()
+	r.agree("a", "c")
+	r.end()
+	stats := r.closeAll()
+	r.check(r.read())
+	if stats["overdue"]+left["overdue"]+stats["unrouted"]+left["unrouted"] != 0 {
+		t.Errorf("overdue or lost: %v %v", stats, left)
+	}
+}
+
 // during notes the time that a fault takes: all that was sent before it has arrived, and after it no trace is left.
 func (r *rig) during(fault func()) span {
 	from := time.Now().UnixNano()

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -75,6 +76,7 @@ func (s *state) refresh() {
 func (s *state) adopt(next *View) {
 	now, prev := time.Now(), s.View()
 	next.after(prev, now)
+	s.forget(prev, next)
 	gained, lost := s.handoff.change(prev, next, now)
 	s.holds.close(gained)
 	left := s.carrier.members(next.Members)
@@ -102,6 +104,15 @@ func (s *state) adopt(next *View) {
 		s.tell(m.Name, 0)
 	}
 	s.ask(s.handoff.awaited())
+}
+
+// forget drops what those have said who are gone: when they are back, so is the version that they spoke from.
+func (s *state) forget(prev, next *View) {
+	maps.DeleteFunc(s.agreed, func(node string, _ answer) bool {
+		_, knew := prev.Member(node)
+		_, there := next.Member(node)
+		return knew && !there
+	})
 }
 
 // open delivers what was held for the shards and lets messages pass.
@@ -212,6 +223,9 @@ func (s *state) tick(now time.Time) {
 	}
 	if s.ticks%askAgain == 0 {
 		s.ask(s.handoff.awaited())
+		if s.handing() {
+			s.ask(s.apart())
+		}
 		if len(s.farewells) > 0 {
 			s.ask(s.others())
 		}
@@ -269,9 +283,19 @@ func (s *state) parted() bool {
 }
 
 // unanimous reports whether all others have last spoken from the present view.
-func (s *state) unanimous() bool {
+func (s *state) unanimous() bool { return len(s.apart()) == 0 }
+
+// apart names the others who have not.
+func (s *state) apart() []string {
 	version := s.View().Version
-	return !slices.ContainsFunc(s.others(), func(node string) bool { return s.agreed[node].version != version })
+	return slices.DeleteFunc(s.others(), func(node string) bool { return s.agreed[node].version == version })
+}
+
+// handing reports whether something was handed over that handOver has not taken.
+func (s *state) handing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.handed) > 0
 }
 
 func (s *state) others() []string {

@@ -32,6 +32,9 @@ func (w *world) check() {
 			}
 			owners[shard] = name
 		}
+		if len(n.opened) != v.local.len() {
+			w.t.Errorf("%s has opened %d of its %d shards", name, len(n.opened), v.local.len())
+		}
 		if overdue := n.stats.Overdue.Load(); overdue > 0 && !w.faults {
 			w.t.Errorf("%s: %d hand-offs were overdue", name, overdue)
 		}

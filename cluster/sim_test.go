@@ -52,6 +52,11 @@ type simulated struct {
 	peers  map[string]bool
 	next   map[string]time.Time // when the last frame to each will arrive
 	active map[uint16]time.Time
+	opened map[uint16]bool
+	claims []uint16  // disputed
+	first  time.Time // when that began
+	last   time.Time
+	drain  func() time.Duration
 	drains sync.WaitGroup
 	dead   bool
 }
@@ -95,8 +100,8 @@ func (w *world) set(m Member, there bool, limit time.Duration) {
 	}
 }
 
-// join starts a node that knows what is so.
-func (w *world) join(name string) *simulated {
+// join starts a node that knows what is so; setup may change it before.
+func (w *world) join(name string, setup ...func(*simulated)) *simulated {
 	cfg, err := Config{
 		Name: name, Bind: "127.0.0.1:1", RemoteBind: "127.0.0.1:2", Deliver: func(uint16, uint8, []byte) {},
 	}.filled()
@@ -105,10 +110,14 @@ func (w *world) join(name string) *simulated {
 	}
 	n := &simulated{
 		w: w, name: name, seen: map[string]Member{}, known: map[string]int{}, peers: map[string]bool{},
-		next: map[string]time.Time{}, active: map[uint16]time.Time{},
+		next: map[string]time.Time{}, active: map[uint16]time.Time{}, opened: map[uint16]bool{},
+		drain: func() time.Duration { return w.upTo(200 * time.Millisecond) },
 	}
-	cfg.Deliver, cfg.Changed = n.deliver, n.moved
+	cfg.Deliver, cfg.Changed, cfg.Opened, cfg.Disputed = n.deliver, n.moved, n.open, n.disputed
 	n.Cluster = newCluster(cfg)
+	for _, f := range setup {
+		f(n)
+	}
 	n.roster, n.carrier = n, n.carry()
 	w.mu.Lock()
 	for other, m := range w.truth {
@@ -258,7 +267,10 @@ func (n *simulated) moved(_ *View, gained, lost []uint16) {
 			w.t.Errorf("%s gains shard %d, which it uses", n.name, shard)
 		}
 	}
-	drain := w.upTo(200 * time.Millisecond)
+	for _, shard := range slices.Concat(gained, lost) {
+		delete(n.opened, shard)
+	}
+	drain := n.drain()
 	n.drains.Go(func() {
 		time.Sleep(drain)
 		w.mu.Lock()
@@ -271,6 +283,27 @@ func (n *simulated) moved(_ *View, gained, lost []uint16) {
 		w.mu.Unlock()
 		n.HandedOver(lost)
 	})
+}
+
+// open: each gained shard is opened once.
+func (n *simulated) open(shards []uint16) {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	for _, shard := range shards {
+		if n.opened[shard] || !n.View().Local(shard) {
+			n.w.t.Errorf("%s opens shard %d, opened before: %t", n.name, shard, n.opened[shard])
+		}
+		n.opened[shard] = true
+	}
+}
+
+func (n *simulated) disputed(shards []uint16) {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	if n.claims = append(n.claims, shards...); n.first.IsZero() {
+		n.first = time.Now()
+	}
+	n.last = time.Now()
 }
 
 // pick gives a random node that is not leaving, in an order that only the seed decides.

@@ -55,7 +55,7 @@ func (p *play) interpret(who, op, whom byte) {
 	p.now = p.now.Add(time.Duration(who>>4) * time.Duration(who>>4) * 500 * time.Millisecond)
 	u := people[int(who&7)%len(people)]
 	d := DeviceID(u) + DeviceID('1'+rune(who>>3&1))
-	c := p.command(Op(op%26), d)
+	c := p.command(Op(op%28), d)
 	for i, other := range people {
 		if whom>>i&1 != 0 {
 			c.Users = append(c.Users, other)

@@ -80,6 +80,8 @@ var everything = []act{
 	{"(offline)", owners(OpOffline)},
 	{"(online)", owners(OpOnline)},
 	{"(stop)", owners(OpStop)},
+	{"(park)", owners(OpPark)},
+	{"(rewatch)", owners(OpRewatch)},
 	{"(tick: receipt check)", until((*State).notReceivedAt)},
 	{"(tick: invitation)", until(func(s *State, p *Participant) Millis {
 		if !s.Open() {

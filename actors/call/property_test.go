@@ -64,7 +64,7 @@ func checkVersions(t *rapid.T, before State, c Command, next State, err error, n
 	want := due.Version
 	_, retry := before.Outcome(c.User, c.Command)
 	switch {
-	case err != nil, c.Op == OpReceipt, c.Op == OpTick, c.Op == OpOnline, c.Op < OpReceipt && retry:
+	case err != nil, c.Op == OpReceipt, c.Op == OpTick, c.Op == OpOnline, c.Op == OpPark, c.Op == OpRewatch, c.Op < OpReceipt && retry:
 	case c.Op == OpStop || c.Op == OpOffline:
 		if due.Ended != next.Ended {
 			want++

@@ -39,7 +39,7 @@ func drawDevice(t *rapid.T) DeviceID {
 
 var (
 	userOperations  = []Op{OpInvite, OpCancel, OpAccept, OpAccept, OpReject, OpAdd, OpAdd, OpJoin, OpJoin, OpQuit, OpEnd}
-	ownerOperations = []Op{OpReceipt, OpReceipt, OpTick, OpTick, OpOffline, OpOnline}
+	ownerOperations = []Op{OpReceipt, OpReceipt, OpTick, OpTick, OpOffline, OpOnline, OpPark, OpRewatch}
 )
 
 // drawCommand is anything that anybody may ask of the call.

@@ -28,6 +28,7 @@ import (
 //	> stop                  the server ends the call
 //	> lose, heal            what is told does not arrive any more; it does again
 //	> crash                 the owner forgets what was not saved
+//	> move                  the call goes to another owner, who goes on from what is stored
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -113,6 +114,10 @@ func (s *stage) run(words []string) string {
 		s.lost = verb == "lose"
 		return ""
 	case "crash":
+		s.s = s.saved.Resume()
+		_ = s.apply(Command{Op: OpTick})
+	case "move":
+		_ = s.apply(Command{Op: OpPark})
 		s.s = s.saved.Resume()
 		_ = s.apply(Command{Op: OpTick})
 	default:

@@ -2,9 +2,10 @@
 // hears what.
 //
 // A State belongs to one owner and is stepped with the instant as an argument; every Step returns the effects in the
-// order in which they must happen. Nothing in it is durable: after the loss of its memory a session is built again from
-// the devices that log in again (their gateways are recalled at the next frame) and the calls that ask to watch. Until
-// then the user has one fresh grace, so that a restart alone cancels nothing (SPEC 5).
+// order in which they must happen. Nothing in it is durable: an owner hands it over to the next one (Leave, Handover), and
+// after the loss of its memory a session is built again from the devices that log in again (their gateways are recalled
+// at the next frame) and the calls that ask to watch. Until then the user has one fresh grace, so that a restart alone
+// cancels nothing (SPEC 5).
 //
 //	             login                     sync complete, or too late
 //	(none) ───────────────▶ joining ─────────────────────────────────▶ online

@@ -30,7 +30,7 @@ func (s *State) Leave() (Handover, []Login) {
 func (t *turn) adopt(m Handover) {
 	split := t.used
 	if !split {
-		t.fresh = m.Fresh
+		t.fresh = min(m.Fresh, t.fresh)
 	}
 	for _, h := range m.Devices {
 		t.adoptDevice(h)
@@ -41,6 +41,7 @@ func (t *turn) adopt(m Handover) {
 			t.watchers = append(t.watchers, watcher{call: w.Call, until: w.Until, offline: w.Offline, again: w.Again})
 		}
 	}
+	t.expire() // what fell due on its way
 	if split {
 		t.recallAll()
 		return
@@ -54,6 +55,7 @@ func (t *turn) adopt(m Handover) {
 
 // adoptDevice takes over one device; of two connections of one device the one that was heard last stays.
 func (t *turn) adoptDevice(h Handed) {
+	h.Seen = min(h.Seen, t.now) // the other node's clock may be ahead
 	d := t.byID(h.Device)
 	if d == nil {
 		if len(t.devices) >= 2*t.rules.MaxDevices {

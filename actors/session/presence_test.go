@@ -23,7 +23,7 @@ func TestPresence(t *testing.T) {
 		for n := range uint64(40) {
 			d := call.DeviceID(fmt.Sprint("d", rapid.IntRange(1, 4).Draw(t, "device")))
 			var msg any = Tick{}
-			switch rapid.IntRange(0, 5).Draw(t, "move") {
+			switch rapid.IntRange(0, 6).Draw(t, "move") {
 			case 0:
 				if len(last) == 0 && len(s.watchers) == 0 {
 					fresh = now
@@ -45,6 +45,9 @@ func TestPresence(t *testing.T) {
 				}
 			case 4:
 				msg = Watch{Call: 1}
+			case 6: // another owner: nobody notices
+				msg, _ = s.Leave()
+				s = New(Rules{MaxDevices: 10, HeartbeatTimeout: 35 * time.Second}, now)
 			case 5:
 				now = now.Add(time.Duration(rapid.IntRange(1, 40_000).Draw(t, "ms")) * time.Millisecond)
 				for d, at := range last {
@@ -72,6 +75,27 @@ func TestWatchersAreBounded(t *testing.T) {
 	}
 	if len(s.watchers) != maxWatchers || s.watchers[0].call != 2 {
 		t.Fatalf("%d watchers, the first is call %s", len(s.watchers), s.watchers[0].call)
+	}
+}
+
+// TestAdoptedWatchersAreBounded: those that were there before stay.
+func TestAdoptedWatchersAreBounded(t *testing.T) {
+	s := New(Rules{MaxDevices: 2, HeartbeatTimeout: 35 * time.Second}, testStart)
+	until := call.At(testStart.Add(watchLease))
+	s.Step(Watch{Call: 1}, testStart)
+	var h Handover
+	for id := range call.ID(maxWatchers + 9) {
+		h.Watchers = append(h.Watchers, Watching{Call: id + 1, Until: until})
+		h.Latest = append(h.Latest, Version{Call: id + 1, Version: 1})
+	}
+	s.Step(h, testStart)
+	if len(s.watchers) != maxWatchers || s.watchers[0].call != 1 || s.watchers[1].call != 2 {
+		t.Fatalf("%d watchers, the first are %+v", len(s.watchers), s.watchers[:2])
+	}
+	s = New(Rules{MaxDevices: 2, HeartbeatTimeout: 35 * time.Second}, testStart)
+	s.Step(h, testStart)
+	if len(s.latest) != maxLatest || s.latest[maxLatest-1].call != maxWatchers+9 {
+		t.Fatalf("%d versions, the last is of %s", len(s.latest), s.latest[len(s.latest)-1].call)
 	}
 }
 

@@ -33,6 +33,9 @@ type twinConn struct {
 	asked   []call.ID          // by its login, no word yet
 	told    map[call.ID]uint64 // while it was asked: an older word comes too late
 	got     []string           // frames
+	sent    uint64             // deliveries
+	heard   uint64             // of them, as the session knows
+	audited time.Time
 }
 
 // waits reports whether a word of the call can still go into the answer to the connection's login.
@@ -51,7 +54,7 @@ type twinCall struct {
 func newTwin(t *rapid.T) *twin {
 	w := &twin{
 		t: t, now: testStart, calls: map[call.ID]*twinCall{},
-		rules: Rules{MaxDevices: rapid.IntRange(1, 3).Draw(t, "max"), HeartbeatTimeout: 35 * time.Second},
+		rules: Rules{Node: "n", MaxDevices: rapid.IntRange(1, 3).Draw(t, "max"), HeartbeatTimeout: 35 * time.Second},
 	}
 	w.s = New(w.rules, w.now)
 	w.fresh = w.now.Add(w.rules.HeartbeatTimeout)
@@ -94,6 +97,7 @@ func (w *twin) step(msg any) []Effect {
 			if !c.welcome || !told {
 				w.t.Fatalf("a delivery to %v, welcome %t, by %T", e.Conn, c.welcome, msg)
 			}
+			w.numbered(c, e.Number)
 			w.frames(c, e.Frames)
 		case Welcome:
 			w.welcomed(e)
@@ -104,9 +108,13 @@ func (w *twin) step(msg any) []Effect {
 		case Bye:
 			w.find(e.Conn).open = false
 		case Recall:
-			if c := w.find(e.Conn); c.open {
+			c := w.find(e.Conn)
+			if _, doubt := msg.(Doubt); c.open && !doubt {
 				w.t.Fatalf("connection %v is recalled although it lives", e.Conn)
 			}
+			c.open = false
+		case Audit:
+			w.audited(e)
 		case Ask:
 			if c := w.reached(e.Login.Conn, "a question"); !slices.Contains(c.asked, e.Call) {
 				w.t.Fatalf("call %s is asked for %v although it was not to be, or has said its word", e.Call, e.Login.Conn)
@@ -150,6 +158,7 @@ func (w *twin) welcomed(e Welcome) {
 		w.t.Fatalf("%v: missing %v, want %v", c.conn, e.Missing, c.asked)
 	}
 	c.welcome = true
+	w.numbered(c, e.Number)
 	for _, h := range e.Held {
 		if h.Conn != c.conn {
 			w.t.Fatalf("%v gets what was held for %v", c.conn, h.Conn)
@@ -219,7 +228,7 @@ func (w *twin) pass(d time.Duration, timer string) {
 
 func (w *twin) login() {
 	w.serial++
-	c := &twinConn{conn: Conn{Node: "n", ID: w.serial}, open: true, since: w.now, told: map[call.ID]uint64{}}
+	c := &twinConn{conn: Conn{Node: rapid.SampledFrom([]string{"n", "m"}).Draw(w.t, "node"), ID: w.serial}, open: true, since: w.now, told: map[call.ID]uint64{}}
 	c.device = call.DeviceID(fmt.Sprint("d", rapid.IntRange(1, 5).Draw(w.t, "device")))
 	w.conns = append(w.conns, c)
 	m := Login{Device: c.device, Conn: c.conn, Request: 1}
@@ -281,7 +290,7 @@ func (w *twin) tell() {
 func (w *twin) move() {
 	c := w.pick()
 	id, k := w.call()
-	switch rapid.SampledFrom([]string{"login", "word", "tell", "seen", "broken", "logout", "watch", "heard", "pass"}).Draw(w.t, "move") {
+	switch rapid.SampledFrom([]string{"login", "word", "tell", "seen", "broken", "logout", "watch", "heard", "pass", "move", "doubt"}).Draw(w.t, "move") {
 	case "login":
 		w.login()
 	case "word":
@@ -290,7 +299,9 @@ func (w *twin) move() {
 		w.tell()
 	case "seen":
 		if len(w.conns) > 0 {
-			w.step(Seen{Conn: c.conn})
+			m := Seen{Conn: c.conn, Heard: rapid.Uint64Range(c.heard, c.sent).Draw(w.t, "got"), Silent: rapid.Bool().Draw(w.t, "silent")}
+			c.heard = m.Heard
+			w.step(m)
 		}
 	case "broken":
 		w.step(Broken{c.conn})
@@ -306,6 +317,10 @@ func (w *twin) move() {
 			k.offline, k.told = !w.online(), false
 			w.step(Heard{Call: id, Offline: k.offline})
 		}
+	case "move":
+		w.moveTo(rapid.SampledFrom([]string{"n", "m"}).Draw(w.t, "to"))
+	case "doubt":
+		w.step(Doubt{})
 	case "pass":
 		d := rapid.SampledFrom([]time.Duration{time.Millisecond, 500 * time.Millisecond, 3 * time.Second, 20 * time.Second, 40 * time.Second}).Draw(w.t, "for")
 		w.pass(d, rapid.SampledFrom([]string{"punctual", "punctual", "late", "none"}).Draw(w.t, "timer"))

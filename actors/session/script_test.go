@@ -3,7 +3,7 @@ package session
 import "testing"
 
 // Each rule of SPEC 5 and 6 that is the session's, played. What stands below a command is all that happens.
-var scripts = []struct{ rule, text string }{
+var rules = []script{
 	{"a login with nothing to ask is answered at once", `
 > login d1 c1
   c1 is welcome
@@ -349,7 +349,12 @@ var scripts = []struct{ rule, text string }{
 `},
 }
 
-func TestRules(t *testing.T) {
+type script struct{ rule, text string }
+
+func TestRules(t *testing.T) { playAll(t, rules) }
+
+func playAll(t *testing.T, scripts []script) {
+	t.Helper()
 	for _, sc := range scripts {
 		t.Run(sc.rule, func(t *testing.T) {
 			want := sc.text[1:]

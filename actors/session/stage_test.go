@@ -17,9 +17,15 @@ var testStart = time.UnixMilli(1_700_000_000_000)
 //
 //	login d1 c1 1 2*7       device d1 on connection c1; calls 1 and 2 must be asked, 2 was named with version 7
 //	word 1 c1 seq=3 S R     call 1 says its word for c1: snapshot S, ring R ("-" for none)
-//	seen c1, broken c1, logout c1
-//	tell 1 0..3 all:x only-d1:y not-d1:z answer-c1:w   frames are words; "x*5000" is x, 5000 times
+//	seen c1, broken c1, logout c1; x1 is a connection of another node
+//	seen x1 3, silent x1 3  it has got the deliveries up to 3; a silent one is no sign of life
+//	tell 1 0..3 v=7 all:x only-d1:y not-d1:z answer-c1:w   frames are words; "x*5000" is x, 5000 times; e=6 is another
+//	                        life of the call's owner, ring-7:x the invitation of change 7
 //	watch 1 online, heard 1 offline, heard 1 online done
+//	leave n                 the session goes to node n, which goes on with all that it was handed
+//	handover d1=c1,5s,3/2 d2=-,5s w1=offline v1=7 fresh=10s   what another owner knew: d1 was last heard 5 s ago and has
+//	                        got 2 of 3 deliveries, d2 is in grace; calls that watch; versions that calls have told
+//	doubt                   another node may have used the session, too
 //	wait 5s                 time passes and every deadline is met on time; effects carry the time they came after
 //	late 5s                 time passes, and only then is there a tick
 //	sleep 5s                time passes and nobody says so
@@ -29,11 +35,12 @@ type stage struct {
 	s    *State
 	now  time.Time
 	rule Rules
+	sent map[Conn]uint64 // number of the last delivery
 }
 
 func newStage(t testing.TB) *stage {
 	r := Rules{Node: "n", MaxDevices: 2, HeartbeatTimeout: 35 * time.Second}
-	return &stage{t: t, s: New(r, testStart), now: testStart, rule: r}
+	return &stage{t: t, s: New(r, testStart), now: testStart, rule: r, sent: map[Conn]uint64{}}
 }
 
 // replay gives a script back with what each line came to below it.
@@ -59,14 +66,49 @@ func (s *stage) run(words []string) []string {
 		return s.wait(s.duration(words[1]))
 	case "late":
 		s.now = s.now.Add(s.duration(words[1]))
-		return show(s.s.Step(Tick{}, s.now))
+		return s.step(Tick{})
 	case "sleep":
 		s.now = s.now.Add(s.duration(words[1]))
 		return nil
 	case "state":
 		return []string{s.state()}
+	case "leave":
+		return s.leave(words[1])
 	}
-	return show(s.s.Step(s.message(words), s.now))
+	return s.step(s.message(words))
+}
+
+// step plays a message. Whatever it comes to, each connection's deliveries are numbered from 1 on without a gap.
+func (s *stage) step(msg any) []string {
+	effects := s.s.Step(msg, s.now)
+	for _, e := range effects {
+		var conn Conn
+		var number uint64
+		switch e := e.(type) {
+		case Deliver:
+			conn, number = e.Conn, e.Number
+		case Welcome:
+			conn, number = e.Login.Conn, e.Number
+		default:
+			continue
+		}
+		if s.sent[conn]++; number != s.sent[conn] {
+			s.t.Errorf("delivery %d to %s is numbered %d", s.sent[conn], called(conn), number)
+		}
+	}
+	return show(effects)
+}
+
+// leave hands the session over to a node, as its actor does.
+func (s *stage) leave(node string) []string {
+	handed, logins := s.s.Leave()
+	s.rule.Node = node
+	s.s = New(s.rule, s.now)
+	out := s.step(handed)
+	for _, l := range logins {
+		out = append(out, s.step(l)...)
+	}
+	return out
 }
 
 // wait lets time pass as an owner with punctual timers sees it.
@@ -83,7 +125,7 @@ func (s *stage) wait(d time.Duration) []string {
 			s.t.Fatalf("the deadline is %v in the past", s.now.Sub(next))
 		}
 		s.now = next
-		for _, e := range show(s.s.Step(Tick{}, s.now)) {
+		for _, e := range s.step(Tick{}) {
 			out = append(out, fmt.Sprintf("+%v %s", s.now.Sub(from), e))
 		}
 		if again := s.s.Deadline(); !again.IsZero() && !again.After(s.now) {
@@ -125,8 +167,16 @@ func (s *stage) number(text string) uint64 {
 }
 
 func conn(name string) Conn {
-	n, _ := strconv.ParseUint(strings.TrimPrefix(name, "c"), 10, 64)
-	return Conn{Node: "n", ID: n}
+	if name == "-" {
+		return Conn{}
+	}
+	n, _ := strconv.ParseUint(name[1:], 10, 64)
+	return Conn{Node: map[byte]string{'c': "n", 'x': "m"}[name[0]], ID: n}
+}
+
+// called is conn the other way round.
+func called(c Conn) string {
+	return map[string]string{"n": "c", "m": "x"}[c.Node] + strconv.FormatUint(c.ID, 10)
 }
 
 func (s *stage) message(words []string) any {
@@ -138,8 +188,12 @@ func (s *stage) message(words []string) any {
 			Call: call.ID(s.number(arg[0])), Conn: conn(arg[1]), Seq: s.number(strings.TrimPrefix(arg[2], "seq=")),
 			Snapshot: frames(arg[3]), Ring: frames(arg[4]),
 		}
-	case "seen":
-		return Seen{Conn: conn(arg[0])}
+	case "seen", "silent":
+		m := Seen{Conn: conn(arg[0]), Silent: words[0] == "silent"}
+		if len(arg) > 1 {
+			m.Heard = s.number(arg[1])
+		}
+		return m
 	case "broken":
 		return Broken{conn(arg[0])}
 	case "logout":
@@ -150,6 +204,10 @@ func (s *stage) message(words []string) any {
 		return Watch{Call: call.ID(s.number(arg[0])), Offline: arg[1] == "offline"}
 	case "heard":
 		return Heard{Call: call.ID(s.number(arg[0])), Offline: arg[1] == "offline", Done: slices.Contains(arg, "done")}
+	case "handover":
+		return s.handover(arg)
+	case "doubt":
+		return Doubt{}
 	}
 	s.t.Fatalf("unknown command %q", words)
 	return nil
@@ -167,16 +225,49 @@ func (s *stage) login(arg []string) Login {
 	return l
 }
 
+func (s *stage) handover(arg []string) Handover {
+	var h Handover
+	for _, word := range arg {
+		key, value, _ := strings.Cut(word, "=")
+		switch key[0] {
+		case 'f':
+			h.Fresh = call.At(s.now.Add(s.duration(value)))
+		case 'w':
+			h.Watchers = append(h.Watchers, Watching{
+				Call: call.ID(s.number(key[1:])), Offline: value == "offline", Until: call.At(s.now.Add(watchLease)),
+			})
+		case 'v':
+			h.Latest = append(h.Latest, Version{Call: call.ID(s.number(key[1:])), Version: s.number(value)})
+		default:
+			parts := append(strings.Split(value, ","), "0/0")
+			sent, heard, _ := strings.Cut(parts[2], "/")
+			d := Handed{
+				Device: call.DeviceID(key), Conn: conn(parts[0]), Seen: call.At(s.now.Add(-s.duration(parts[1]))),
+				Sent: s.number(sent), Heard: s.number(heard),
+			}
+			s.sent[d.Conn] = d.Sent
+			h.Devices = append(h.Devices, d)
+		}
+	}
+	return h
+}
+
 func (s *stage) tell(arg []string) Tell {
 	from, to, _ := strings.Cut(arg[1], "..")
 	m := Tell{Call: call.ID(s.number(arg[0])), Epoch: 5, From: s.number(from), Seq: s.number(to)}
 	for _, item := range arg[2:] {
+		if key, value, ok := strings.Cut(item, "="); ok {
+			*map[string]*uint64{"v": &m.Version, "e": &m.Epoch}[key] = s.number(value)
+			continue
+		}
 		whom, what, _ := strings.Cut(item, ":")
 		kind, device, _ := strings.Cut(whom, "-")
 		it := Item{Device: call.DeviceID(device), Frame: frames(what)}
 		switch kind {
 		case "all":
 			it.Devices = call.AllDevices
+		case "ring":
+			it.Devices, it.Ring = call.AllDevices, s.number(device)
 		case "only":
 			it.Devices = call.OnlyDevice
 		case "not":
@@ -218,19 +309,21 @@ func show(effects []Effect) []string {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case Deliver:
-			say("c%d hears %s%s", e.Conn.ID, brief(e.Frames), map[int]string{1: " answered"}[e.Answers])
+			say("%s hears %s%s", called(e.Conn), brief(e.Frames), map[int]string{1: " answered"}[e.Answers])
 		case Welcome:
-			say("c%d is welcome%s", e.Login.Conn.ID, welcome(e))
+			say("%s is welcome%s", called(e.Login.Conn), welcome(e))
 		case Bye:
-			say("c%d logged out", e.Conn.ID)
+			say("%s logged out", called(e.Conn))
 		case Kick:
-			say("c%d kicked out by %s", e.Conn.ID, e.By)
+			say("%s kicked out by %s", called(e.Conn), e.By)
 		case Hang:
-			say("c%d hung up, %s", e.Conn.ID, map[bool]string{true: "silent", false: "overflow"}[e.Silent])
+			say("%s hung up, %s", called(e.Conn), map[bool]string{true: "silent", false: "overflow"}[e.Silent])
 		case Recall:
-			say("c%d recalled", e.Conn.ID)
+			say("%s recalled", called(e.Conn))
+		case Audit:
+			say("%s asked whether it has got %d", called(e.Conn), e.Number)
 		case Ask:
-			say("call %s: word for c%d?", e.Call, e.Login.Conn.ID)
+			say("call %s: word for %s?", e.Call, called(e.Login.Conn))
 		case Ack:
 			say("call %s: ack %d..%d", e.Call, e.From, e.Seq)
 		case Presence:

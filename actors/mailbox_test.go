@@ -152,8 +152,12 @@ func TestNoMessageIsLost(t *testing.T) {
 	}
 	work.Wait()
 	settle(t, func() bool { return got.Load() == keys*senders*each && w.count() == 0 })
+	for key := range keys { // all have rested by now
+		w.send(key, letter{0, each + 1})
+	}
+	settle(t, func() bool { return got.Load() == keys*senders*each+keys && w.count() == 0 })
 	w.end()
-	if w.lives.Load() <= keys {
+	if w.lives.Load() < 2*keys {
 		t.Errorf("%d lives for %d keys: nobody ever rested", w.lives.Load(), keys)
 	}
 }

@@ -23,8 +23,7 @@ type checker struct {
 	made     map[intentKey]call.ID     // callInvite: the call it made
 	here     map[call.UserID]time.Time // when a device of the user last had a connection
 	rung     map[ringKey]bool          // orderly worlds: what has rung on a connection
-	recalls  int
-	strays   map[string]time.Time // activations that should not be, since when
+	strays   map[string]time.Time      // activations that should not be, since when
 }
 
 type ringKey struct {

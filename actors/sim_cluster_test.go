@@ -324,7 +324,7 @@ func (n *simNode) takeUp(shard uint16) {
 	if w.bug.is(amnesia) || w.bug.is(skipping) && shard == w.shards[0] || !n.owns(shard) {
 		return
 	}
-	_ = w.store.OpenCalls(context.Background(), []uint16{shard}, func(id call.ID, deadline time.Time) error {
+	_ = w.store.OpenCalls(context.Background(), []uint16{shard}, func(id call.ID, _ time.Time) error {
 		if !n.alarms[id] && len(n.calls[id]) == 0 {
 			n.alarms[id] = true
 			w.at(w.now, n, func() {

@@ -66,7 +66,7 @@ func (n *simNode) transmit(to string, m *simMessage) {
 		return
 	}
 	version := n.view.version()
-	n.carry(to, m.from+" > "+m.to(), func(other *simNode) {
+	n.carry(to, func(other *simNode) {
 		a, ok := decode(kind, body, n.w.now)
 		if !ok {
 			n.w.fail("%s: %s does not decode", other.name, sketch(m.msg))
@@ -92,7 +92,7 @@ func (p simPeers) ToGateway(conn session.Conn, msg any) {
 	if !ok {
 		return
 	}
-	n.carry(conn.Node, pair, func(other *simNode) {
+	n.carry(conn.Node, func(other *simNode) {
 		a, ok := decode(kind, body, n.w.now)
 		if !ok {
 			n.w.fail("%s: %s does not decode", other.name, sketch(msg))
@@ -109,7 +109,7 @@ func (n *simNode) toGateway(conn uint64, msg any) {
 }
 
 // carry brings something to another node: in order, or not at all.
-func (n *simNode) carry(to, pair string, deliver func(*simNode)) {
+func (n *simNode) carry(to string, deliver func(*simNode)) {
 	w := n.w
 	if w.fault(w.check.lossy/3) || !w.linked(n.name, to) || n.mute[to].After(w.now) {
 		w.note("  lost on the way to %s", to)

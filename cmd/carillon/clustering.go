@@ -34,6 +34,7 @@ func (n *Node) join(p *phases) (*cluster.Cluster, error) {
 		Opened:   func(shards []uint16) { n.system.Opened(shards) },
 		Disputed: func(shards []uint16) { n.system.Disputed(shards) },
 		Paused:   func() { n.system.Paused() },
+		Answer:   func(kind uint8, _ []byte) []byte { return n.answer(kind, p) },
 		Logger:   n.log,
 	})
 	if err != nil {

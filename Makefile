@@ -8,6 +8,7 @@ GOFUMPT       := v0.12.0
 
 SEEDS    ?= 2000
 FUZZTIME ?= 10s
+ROUNDS   ?= 10
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 
 SHELL := bash
@@ -27,6 +28,10 @@ help: ## list the targets
 run: build ## start the service on this machine, with no configuration needed
 	@exec bin/carillon serve
 
+.PHONY: cluster
+cluster: build ## start three nodes and a private PostgreSQL on this machine (needs PostgreSQL installed)
+	@exec bin/carillon cluster
+
 .PHONY: demo
 demo: build ## watch a three-user call play by itself
 	@exec bin/carillon demo
@@ -44,6 +49,10 @@ test: c-compiler generated lint ## all that CI runs: generated code, lint, vet, 
 .PHONY: sim
 sim: go ## run the simulator over SEEDS seeds (2000)
 	go test ./actors -run 'TestSimulator$$' -count=1 -timeout 0 -v -sim.seeds=$(SEEDS)
+
+.PHONY: chaos
+chaos: c-compiler ## kill, stop, cut off and restart real nodes under load, ROUNDS times (10)
+	CARILLON_CHAOS_ROUNDS=$(ROUNDS) go test -race ./cmd/carillon -run 'TestCluster' -count=1 -timeout 0 -v
 
 .PHONY: bench
 bench: go ## print the benchmarks

@@ -16,7 +16,7 @@ import (
 	"carillon/actors/call"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testRun{m}) }
 
 // admin serves on a free port until the test ends and gives the address of it.
 func admin(t *testing.T, cfg AdminConfig, reg *prometheus.Registry, ready func() error) string {

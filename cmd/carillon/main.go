@@ -22,6 +22,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	command.AddCommand(serveCommand(), phoneCommand(), demoCommand(), tokenCommand(), certsCommand(), migrateCommand(), statusCommand(), versionCommand())
+	command.AddCommand(serveCommand(), phoneCommand(), statusCommand(), clusterCommand(), demoCommand(), tokenCommand(), certsCommand(), migrateCommand(),
+		versionCommand())
 	return command
 }

@@ -57,20 +57,35 @@ func openTestNode(t testing.TB, cfg Config) *Node {
 // pebble is a tune that keeps calls on the disk.
 func pebble(cfg *Config) { cfg.Persistence.Engine = "pebble" }
 
+// venue is where people meet: a node, or several.
+type venue interface {
+	address(user string) string // that the user connects to
+	heartbeat() HeartbeatConfig
+}
+
+func (n *Node) address(string) string      { return n.Addr().String() }
+func (n *Node) heartbeat() HeartbeatConfig { return n.cfg.Heartbeat }
+
+// at is the one address of a server process.
+type at string
+
+func (a at) address(string) string    { return string(a) }
+func (at) heartbeat() HeartbeatConfig { return Default().Heartbeat }
+
 // cast is the people of one test: several tests share a node, so their names carry the test's number on the wire.
 type cast struct {
 	t    testing.TB
-	addr string
+	on   venue
 	mask string
 	beat time.Duration // 0 = nobody sends heartbeats
 }
 
 var casts atomic.Int64
 
-func newCast(t testing.TB, n *Node) *cast {
-	k := &cast{t: t, addr: n.Addr().String(), mask: fmt.Sprintf(".%d", casts.Add(1))}
-	if n.cfg.Heartbeat.Timeout < patience {
-		k.beat = n.cfg.Heartbeat.Interval
+func newCast(t testing.TB, on venue) *cast {
+	k := &cast{t: t, on: on, mask: fmt.Sprintf(".%d", casts.Add(1))}
+	if h := on.heartbeat(); h.Timeout < patience {
+		k.beat = h.Interval
 	}
 	return k
 }
@@ -89,7 +104,7 @@ func (k *cast) names(users ...string) []string {
 // dial connects a device without logging it in.
 func (k *cast) dial(user, device string) *rawClient {
 	k.t.Helper()
-	c := dialRaw(k.t, k.addr)
+	c := dialRaw(k.t, k.on.address(user))
 	c.user, c.device, c.mask = user, device, k.mask
 	return c
 }

@@ -106,7 +106,7 @@ func TestSecretOutlivesItsNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := newNode(t, tune)
-	k.addr = second.Addr().String()
+	k.on = second
 	a := k.join("a", "a1")
 	sameOutcome(t, "other node", answered, a.doFrame(again(invite, nil)))
 	if calls := a.must(&wire.QueryCallInvitationList{}).GetList().GetCalls(); len(calls) != 1 {

@@ -40,10 +40,10 @@ func TestProcesses(t *testing.T) {
 type program string
 
 // build builds the program. With the race detector on in the tests it is on in the program.
-func build(t *testing.T) program {
+func build(t *testing.T, flags ...string) program {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "carillon")
-	args := []string{"build", "-o", file}
+	args := append([]string{"build", "-o", file}, flags...)
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "-race" && s.Value == "true" {
@@ -134,7 +134,7 @@ func (s *server) signal(sig syscall.Signal) {
 }
 
 // people is a cast for a server process.
-func (s *server) people(t testing.TB) *cast { return &cast{t: t, addr: s.addr} }
+func (s *server) people(t testing.TB) *cast { return &cast{t: t, on: at(s.addr)} }
 
 func stopsGracefully(t *testing.T, p program) {
 	s := p.start(t, t.TempDir(), "127.0.0.1:0")

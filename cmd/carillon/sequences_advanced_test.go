@@ -8,8 +8,8 @@ import (
 )
 
 // answered is a scene in which b has accepted on b1.
-func answered(t *testing.T, n *Node, mode wire.CallMode) *scene {
-	s := newScene(t, n, mode, 90)
+func answered(t *testing.T, on venue, mode wire.CallMode) *scene {
+	s := newScene(t, on, mode, 90)
 	s.b1.must(&wire.CallAccept{CallId: s.id, ExtendedData: "yes"})
 	for _, c := range []*rawClient{s.a1, s.b1, s.b2, s.c} {
 		c.skip(s.id)
@@ -17,8 +17,8 @@ func answered(t *testing.T, n *Node, mode wire.CallMode) *scene {
 	return s
 }
 
-func rowCallingInvite(t *testing.T, n *Node, mode wire.CallMode) {
-	s := answered(t, n, mode)
+func rowCallingInvite(t *testing.T, on venue, mode wire.CallMode) {
+	s := answered(t, on, mode)
 	d := s.join("d", "d1")
 	s.b1.send(&wire.CallingInvite{CallId: s.id, Invitees: s.names("d"), TimeoutS: 40, ExtendedData: "come"})
 	invited := `USC v3 by b/b1: [d INVITING] started`
@@ -39,8 +39,8 @@ func rowCallingInvite(t *testing.T, n *Node, mode wire.CallMode) {
 	s.rest(d)
 }
 
-func rowSwitchDevice(t *testing.T, n *Node, mode wire.CallMode) {
-	s := answered(t, n, mode)
+func rowSwitchDevice(t *testing.T, on venue, mode wire.CallMode) {
+	s := answered(t, on, mode)
 	s.b2.send(&wire.CallJoin{CallId: s.id, ExtendedData: "here"})
 	f := s.b2.next()
 	if got, want := s.b2.print(f), `result advanced a v3 90s "hi" [a ACCEPTED "hi", b ACCEPTED "here", c INVITING] started/started inviter a main`; got != want {
@@ -56,8 +56,8 @@ func rowSwitchDevice(t *testing.T, n *Node, mode wire.CallMode) {
 	s.rest()
 }
 
-func rowJoin(t *testing.T, n *Node, mode wire.CallMode) {
-	s := answered(t, n, mode)
+func rowJoin(t *testing.T, on venue, mode wire.CallMode) {
+	s := answered(t, on, mode)
 	e := s.join("e", "e1")
 	e2 := s.join("e", "e2")
 	e.send(&wire.CallJoin{CallId: s.id, ExtendedData: "me"})
@@ -69,8 +69,8 @@ func rowJoin(t *testing.T, n *Node, mode wire.CallMode) {
 	s.rest(e, e2)
 }
 
-func rowQuit(t *testing.T, n *Node, mode wire.CallMode) {
-	s := answered(t, n, mode)
+func rowQuit(t *testing.T, on venue, mode wire.CallMode) {
+	s := answered(t, on, mode)
 	s.b1.send(&wire.CallQuit{CallId: s.id, ExtendedData: "bye"})
 	quit := `USC v3 by b/b1: [b QUIT "bye"] started`
 	all(quit, s.a1, s.c)
@@ -81,8 +81,8 @@ func rowQuit(t *testing.T, n *Node, mode wire.CallMode) {
 	s.rest()
 }
 
-func rowEnd(t *testing.T, n *Node, mode wire.CallMode) {
-	s := answered(t, n, mode)
+func rowEnd(t *testing.T, on venue, mode wire.CallMode) {
+	s := answered(t, on, mode)
 	d := s.join("d", "d1")
 	s.a1.must(&wire.CallingInvite{CallId: s.id, Invitees: s.names("d")})
 	d.must(&wire.CallReject{CallId: s.id})

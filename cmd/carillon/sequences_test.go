@@ -22,7 +22,7 @@ type row struct {
 	name     string
 	advanced bool // has no meaning in common mode
 	brisk    bool // somebody must go offline: short heartbeats
-	play     func(*testing.T, *Node, wire.CallMode)
+	play     func(*testing.T, venue, wire.CallMode)
 }
 
 var rows = []row{
@@ -60,27 +60,32 @@ func TestSequences(t *testing.T) {
 				tune(cfg)
 				cfg.Heartbeat.Interval, cfg.Heartbeat.Timeout = 300*time.Millisecond, 3*time.Second
 			})
-			for _, r := range rows {
-				for _, mode := range []wire.CallMode{common, advanced} {
-					if r.advanced && mode != advanced {
-						continue
-					}
-					n := calm
-					if r.brisk {
-						n = brisk
-					}
-					t.Run(r.name+" "+printMode(mode), func(t *testing.T) {
-						t.Parallel()
-						r.play(t, n, mode)
-					})
-				}
-			}
+			playRows(t, calm, brisk)
 		})
 	}
 }
 
-func newScene(t *testing.T, n *Node, mode wire.CallMode, timeout uint32) *scene {
-	k := newCast(t, n)
+// playRows plays every row in both modes, all at the same time.
+func playRows(t *testing.T, calm, brisk venue) {
+	for _, r := range rows {
+		for _, mode := range []wire.CallMode{common, advanced} {
+			if r.advanced && mode != advanced {
+				continue
+			}
+			on := calm
+			if r.brisk {
+				on = brisk
+			}
+			t.Run(r.name+" "+printMode(mode), func(t *testing.T) {
+				t.Parallel()
+				r.play(t, on, mode)
+			})
+		}
+	}
+}
+
+func newScene(t *testing.T, on venue, mode wire.CallMode, timeout uint32) *scene {
+	k := newCast(t, on)
 	s := &scene{
 		cast: k, mode: printMode(mode),
 		a1: k.join("a", "a1"), a2: k.join("a", "a2"), b1: k.join("b", "b1"), b2: k.join("b", "b2"), c: k.join("c", "c1"),
@@ -128,8 +133,8 @@ func (s *scene) ended() string {
 	return "started"
 }
 
-func rowInvite(t *testing.T, n *Node, mode wire.CallMode) {
-	k, m := newCast(t, n), printMode(mode)
+func rowInvite(t *testing.T, on venue, mode wire.CallMode) {
+	k, m := newCast(t, on), printMode(mode)
 	a1, a2, b1, b2, c := k.join("a", "a1"), k.join("a", "a2"), k.join("b", "b1"), k.join("b", "b2"), k.join("c", "c1")
 	a1.send(&wire.CallInvite{Invitees: k.names("b", "c"), TimeoutS: 30, Mode: mode, ExtendedData: "hi"})
 	snapshot := fmt.Sprintf(`%s a v1 30s "hi" [a ACCEPTED "hi", b INVITING, c INVITING] started/started`, m)
@@ -152,8 +157,8 @@ func rowInvite(t *testing.T, n *Node, mode wire.CallMode) {
 	}
 }
 
-func rowReceipt(t *testing.T, n *Node, mode wire.CallMode) {
-	s := newScene(t, n, mode, 90)
+func rowReceipt(t *testing.T, on venue, mode wire.CallMode) {
+	s := newScene(t, on, mode, 90)
 	s.b1.send(&wire.InvitationReceipt{CallId: s.id})
 	all(`USC v1 by b/b1: [b RECEIVED] started`, s.a1, s.b1, s.b2, s.c)
 	s.b2.send(&wire.InvitationReceipt{CallId: s.id})
@@ -161,8 +166,8 @@ func rowReceipt(t *testing.T, n *Node, mode wire.CallMode) {
 	s.rest()
 }
 
-func rowAccept(t *testing.T, n *Node, mode wire.CallMode) {
-	s := newScene(t, n, mode, 90)
+func rowAccept(t *testing.T, on venue, mode wire.CallMode) {
+	s := newScene(t, on, mode, 90)
 	s.b1.send(&wire.CallAccept{CallId: s.id, ExtendedData: "yes"})
 	accepted := `USC v2 by b/b1: [b ACCEPTED "yes"] started`
 	all(accepted, s.a1, s.c)
@@ -178,8 +183,8 @@ func rowAccept(t *testing.T, n *Node, mode wire.CallMode) {
 	s.rest()
 }
 
-func rowReject(t *testing.T, n *Node, mode wire.CallMode) {
-	s := newScene(t, n, mode, 90)
+func rowReject(t *testing.T, on venue, mode wire.CallMode) {
+	s := newScene(t, on, mode, 90)
 	s.b1.send(&wire.CallReject{CallId: s.id, ExtendedData: "no"})
 	rejected := `USC v2 by b/b1 rejected: [b REJECTED "no" rejected] started`
 	all(rejected, s.a1, s.c)
@@ -194,8 +199,8 @@ func rowReject(t *testing.T, n *Node, mode wire.CallMode) {
 	s.rest()
 }
 
-func rowTimeout(t *testing.T, n *Node, mode wire.CallMode) {
-	s := newScene(t, n, mode, 3)
+func rowTimeout(t *testing.T, on venue, mode wire.CallMode) {
+	s := newScene(t, on, mode, 3)
 	s.c.must(&wire.CallAccept{CallId: s.id})
 	for _, c := range []*rawClient{s.a1, s.b1, s.b2} {
 		c.expect(`USC v2 by c/c1: [c ACCEPTED] started`)
@@ -206,15 +211,15 @@ func rowTimeout(t *testing.T, n *Node, mode wire.CallMode) {
 	s.rest()
 }
 
-func rowTimeoutOfAll(t *testing.T, n *Node, mode wire.CallMode) {
-	s := newScene(t, n, mode, 1)
+func rowTimeoutOfAll(t *testing.T, on venue, mode wire.CallMode) {
+	s := newScene(t, on, mode, 1)
 	s.a1.expect(fmt.Sprintf(`USC v2 by server no_answer: [b TIMEOUT no_answer, c TIMEOUT no_answer] %s`, s.ended()))
 	all(fmt.Sprintf(`Timeout v2 by server no_answer: %s`, s.mode), s.b1, s.b2, s.c)
 	s.rest()
 }
 
-func rowCancelAll(t *testing.T, n *Node, mode wire.CallMode) {
-	s := newScene(t, n, mode, 90)
+func rowCancelAll(t *testing.T, on venue, mode wire.CallMode) {
+	s := newScene(t, on, mode, 90)
 	s.a1.send(&wire.CallCancel{CallId: s.id, ExtendedData: "bye"})
 	users := `[a CANCELLED "bye" cancelled, b BE_CANCELLED cancelled, c BE_CANCELLED cancelled]`
 	s.a1.expect(
@@ -225,8 +230,8 @@ func rowCancelAll(t *testing.T, n *Node, mode wire.CallMode) {
 	s.rest()
 }
 
-func rowCancelOne(t *testing.T, n *Node, mode wire.CallMode) {
-	s := newScene(t, n, mode, 90)
+func rowCancelOne(t *testing.T, on venue, mode wire.CallMode) {
+	s := newScene(t, on, mode, 90)
 	s.a1.send(&wire.CallCancel{CallId: s.id, Invitees: s.names("b"), ExtendedData: "not you"})
 	s.a1.expect(
 		`USC v2 by a/a1 cancelled: [b BE_CANCELLED cancelled] started`,
@@ -238,8 +243,8 @@ func rowCancelOne(t *testing.T, n *Node, mode wire.CallMode) {
 }
 
 // lonelyScene is a scene whose a has only one device.
-func lonelyScene(t *testing.T, n *Node, mode wire.CallMode) *scene {
-	k := newCast(t, n)
+func lonelyScene(t *testing.T, on venue, mode wire.CallMode) *scene {
+	k := newCast(t, on)
 	s := &scene{cast: k, mode: printMode(mode), a1: k.join("a", "a1"), b1: k.join("b", "b1"), b2: k.join("b", "b2"), c: k.join("c", "c1")}
 	s.id = s.a1.must(&wire.CallInvite{Invitees: k.names("b", "c"), Mode: mode, ExtendedData: "hi"}).GetCall().GetCallId()
 	for _, c := range []*rawClient{s.a1, s.b1, s.b2, s.c} {
@@ -256,8 +261,8 @@ func (s *scene) callerOffline() {
 	}
 }
 
-func rowCallerLogsOut(t *testing.T, n *Node, mode wire.CallMode) {
-	s := lonelyScene(t, n, mode)
+func rowCallerLogsOut(t *testing.T, on venue, mode wire.CallMode) {
+	s := lonelyScene(t, on, mode)
 	s.a1.send(&wire.Logout{})
 	s.a1.expect(`result`)
 	if code := s.a1.ends(); code != wire.CloseLoggedOut {
@@ -266,15 +271,15 @@ func rowCallerLogsOut(t *testing.T, n *Node, mode wire.CallMode) {
 	s.callerOffline()
 }
 
-func rowCallerSilent(t *testing.T, n *Node, mode wire.CallMode) {
-	s := lonelyScene(t, n, mode)
+func rowCallerSilent(t *testing.T, on venue, mode wire.CallMode) {
+	s := lonelyScene(t, on, mode)
 	s.a1.hush()
 	s.callerOffline()
 }
 
 // rowCallerOnAnotherDevice: a1 logs out, then a3 goes silent; a2 stays, so a is not offline.
-func rowCallerOnAnotherDevice(t *testing.T, n *Node, mode wire.CallMode) {
-	s := newScene(t, n, mode, 90)
+func rowCallerOnAnotherDevice(t *testing.T, on venue, mode wire.CallMode) {
+	s := newScene(t, on, mode, 90)
 	s.a1.must(&wire.Logout{})
 	s.a2.must(&wire.QueryCallInvitationList{}) // what a's session said of the logout is on its way
 	for _, c := range []*rawClient{s.a2, s.b1, s.b2, s.c} {
@@ -285,8 +290,8 @@ func rowCallerOnAnotherDevice(t *testing.T, n *Node, mode wire.CallMode) {
 
 // rowCallerGoesAfterAccept: a is offline once his second call, which nobody has answered, is cancelled; the first one is
 // as it was.
-func rowCallerGoesAfterAccept(t *testing.T, n *Node, mode wire.CallMode) {
-	s := lonelyScene(t, n, mode)
+func rowCallerGoesAfterAccept(t *testing.T, on venue, mode wire.CallMode) {
+	s := lonelyScene(t, on, mode)
 	d := s.join("d", "d1")
 	s.b1.must(&wire.CallAccept{CallId: s.id})
 	second := s.a1.must(&wire.CallInvite{Invitees: s.names("d"), Mode: mode}).GetCall().GetCallId()
@@ -301,8 +306,8 @@ func rowCallerGoesAfterAccept(t *testing.T, n *Node, mode wire.CallMode) {
 	}
 }
 
-func rowLateInvitee(t *testing.T, n *Node, mode wire.CallMode) {
-	k, m := newCast(t, n), printMode(mode)
+func rowLateInvitee(t *testing.T, on venue, mode wire.CallMode) {
+	k, m := newCast(t, on), printMode(mode)
 	a1, a2, c := k.join("a", "a1"), k.join("a", "a2"), k.join("c", "c1")
 	id := a1.must(&wire.CallInvite{Invitees: k.names("b", "c"), Mode: mode, EnableNotReceivedCheck: true}).GetCall().GetCallId()
 	a2.skip(id)
@@ -328,8 +333,8 @@ func rowLateInvitee(t *testing.T, n *Node, mode wire.CallMode) {
 }
 
 // rowResume: a1 loses its connection, misses b's accept, and is back inside the grace.
-func rowResume(t *testing.T, n *Node, mode wire.CallMode) {
-	s := lonelyScene(t, n, mode)
+func rowResume(t *testing.T, on venue, mode wire.CallMode) {
+	s := lonelyScene(t, on, mode)
 	other := s.a1.must(&wire.CallInvite{Invitees: s.names("d"), Mode: mode}).GetCall().GetCallId()
 	s.a1.vanish()
 	s.b1.must(&wire.CallAccept{CallId: s.id})

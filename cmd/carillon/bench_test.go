@@ -81,18 +81,34 @@ type benchServer struct {
 func startPinned(b *testing.B) *benchServer {
 	b.Helper()
 	dir := b.TempDir()
+	addr := freeUDP(b)
+	return startServer(b, benchBinary(b, dir), addr, filepath.Join(dir, "data"))
+}
+
+func benchBinary(b *testing.B, dir string) string {
+	b.Helper()
 	binary := filepath.Join(dir, "carillon")
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		b.Fatalf("build: %v\n%s", err, out)
 	}
-	addr := freeUDP(b)
-	args := []string{binary, "serve", "--listen", addr, "--data", filepath.Join(dir, "data"), "--log-level", "error"}
+	return binary
+}
+
+// pinned is a command that runs on the first processor, where that can be said.
+func pinned(args ...string) []string {
 	if taskset, err := exec.LookPath("taskset"); err == nil {
-		args = append([]string{taskset, "-c", "0"}, args...)
+		return append([]string{taskset, "-c", "0"}, args...)
 	}
+	return args
+}
+
+func startServer(b *testing.B, binary, addr, data string, settings ...string) *benchServer {
+	b.Helper()
+	args := pinned(binary, "serve", "--listen", addr, "--data", data, "--log-level", "error")
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append([]string{"CARILLON_ADMIN_LISTEN=127.0.0.1:0"}, os.Environ()...) // the admin listener can be had, for profiles
 	cmd.Env = append(cmd.Env, "GOMAXPROCS=1", "CARILLON_LIMITS_REQUESTS_PER_SECOND=1000", "CARILLON_LIMITS_REQUESTS_BURST=1000")
+	cmd.Env = append(cmd.Env, settings...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -126,8 +142,10 @@ func freeUDP(b *testing.B) string {
 }
 
 // cpu is the processor time that the server has used, user and system.
-func (s *benchServer) cpu() time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
+func (s *benchServer) cpu() time.Duration { return cpuOf(s.pid) }
+
+func cpuOf(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
@@ -166,11 +184,18 @@ type benchUser struct {
 	mu     sync.Mutex
 	last   uint64
 	in     chan struct{}
+
+	redirect string // where the node that answered the login sends it
 }
 
 var benchRuns atomic.Int64
 
 func newLoad(b *testing.B, addr string, users int) *benchLoad {
+	return newLoadOn(b, []string{addr}, users)
+}
+
+// newLoadOn spreads the users over the nodes; each follows where it is sent, once.
+func newLoadOn(b *testing.B, addrs []string, users int) *benchLoad {
 	b.Helper()
 	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -183,17 +208,18 @@ func newLoad(b *testing.B, addr string, users int) *benchLoad {
 		_ = socket.Close()
 	})
 	l := &benchLoad{b: b, prefix: fmt.Sprint("u", benchRuns.Add(1), "-"), users: make([]*benchUser, users), starts: map[string]time.Time{}}
-	remote, err := net.ResolveUDPAddr("udp", addr)
-	if err != nil {
-		b.Fatal(err)
-	}
 	var dials sync.WaitGroup
 	slots := make(chan struct{}, 16)
 	for i := range l.users {
 		slots <- struct{}{}
 		dials.Go(func() {
 			defer func() { <-slots }()
-			l.users[i] = l.dial(transport, remote, fmt.Sprint(l.prefix, i))
+			name := fmt.Sprint(l.prefix, i)
+			u := l.dial(transport, addrs[i%len(addrs)], name)
+			if u != nil && u.redirect != "" {
+				u = l.dial(transport, u.redirect, name)
+			}
+			l.users[i] = u
 		})
 	}
 	dials.Wait()
@@ -203,7 +229,12 @@ func newLoad(b *testing.B, addr string, users int) *benchLoad {
 	return l
 }
 
-func (l *benchLoad) dial(t *quic.Transport, addr net.Addr, name string) *benchUser {
+func (l *benchLoad) dial(t *quic.Transport, to, name string) *benchUser {
+	addr, err := net.ResolveUDPAddr("udp", to)
+	if err != nil {
+		l.b.Error(err)
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{wire.ALPN}}
@@ -265,7 +296,8 @@ func (u *benchUser) read() {
 			u.load.b.Error(err)
 			return
 		}
-		if f.GetResponse().GetLogin() != nil {
+		if login := f.GetResponse().GetLogin(); login != nil {
+			u.redirect = login.GetRedirect()
 			close(u.in)
 		}
 		if e := f.GetEvent(); e != nil {

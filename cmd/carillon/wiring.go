@@ -193,8 +193,9 @@ func (n *Node) openCalls(p *phases) map[string]int {
 
 func (n *Node) closed() map[string]int {
 	out := map[string]int{}
-	for code := range n.server.Stats().Closed {
-		out[strconv.Itoa(code)] = int(n.server.Stats().Closed[code].Load())
+	counts := &n.server.Stats().Closed // not a copy
+	for code := range counts {
+		out[strconv.Itoa(code)] = int(counts[code].Load())
 	}
 	return out
 }

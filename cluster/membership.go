@@ -184,7 +184,7 @@ func (m *membership) enter(ctx context.Context, alone bool) {
 	defer tick.Stop()
 	for !alone && m.reach(m.targets()) == 0 && m.alone() {
 		if mayFound && time.Since(began) > m.cfg.Tuning.FoundAfter {
-			m.log.Warn("no other node answers: beginning alone", "node", m.cfg.Name, "join", m.cfg.Join)
+			m.log.Warn("no other node answers: beginning alone", "join", m.cfg.Join)
 			break
 		}
 		select {

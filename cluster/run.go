@@ -3,6 +3,7 @@ package cluster
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -83,12 +84,12 @@ func (s *state) adopt(next *View) {
 	s.view.Store(next)
 	s.adopted = now
 	if !prev.settle(s.cfg.Tuning.HandOffTimeout) {
-		s.cfg.Logger.Error("Deliver or Direct blocks: views change without waiting for it", "node", s.cfg.Name)
+		s.cfg.Logger.Error("Deliver or Direct blocks: views change without waiting for it")
 	}
 	s.stats.ViewChanges.Add(1)
 	s.stats.Gained.Add(int64(len(gained)))
 	s.stats.Lost.Add(int64(len(lost)))
-	s.cfg.Logger.Info("view changed", "node", s.cfg.Name, "members", len(next.Members), "version", next.Version,
+	s.cfg.Logger.Info("view changed", "members", len(next.Members), "view", strconv.FormatUint(next.Version, 16),
 		"gained", len(gained), "lost", len(lost))
 	if s.cfg.Changed != nil {
 		s.cfg.Changed(next, gained, lost)
@@ -180,7 +181,7 @@ func (s *state) heed(n notification) {
 		disputed := s.handoff.told(v, n.from, n.shards)
 		if len(disputed) > 0 {
 			s.stats.Disputed.Add(int64(len(disputed)))
-			s.cfg.Logger.Warn("shards were used on two nodes", "node", s.cfg.Name, "other", n.from, "shards", len(disputed))
+			s.cfg.Logger.Warn("shards were used on two nodes", "other", n.from, "shards", len(disputed))
 			s.cfg.Disputed(disputed)
 		}
 		open := s.handoff.open()
@@ -215,7 +216,7 @@ func (s *state) tick(now time.Time) {
 	s.handOver()
 	if late := s.handoff.overdue(now); len(late) > 0 {
 		s.stats.Overdue.Add(int64(len(late)))
-		s.cfg.Logger.Warn("hand-off is overdue: going on without it", "node", s.cfg.Name, "shards", len(late))
+		s.cfg.Logger.Warn("hand-off is overdue: going on without it", "shards", len(late))
 		s.open(late)
 	}
 	for _, f := range s.holds.tired(now) {
@@ -235,7 +236,7 @@ func (s *state) tick(now time.Time) {
 // resume begins anew after the process has stood still: others may have given its shards away, and given them back.
 func (s *state) resume(gap time.Duration) {
 	s.stats.Pauses.Add(1)
-	s.cfg.Logger.Warn("stood still: joining again", "node", s.cfg.Name, "gap", gap)
+	s.cfg.Logger.Warn("stood still: joining again", "gap", gap)
 	s.cfg.Paused()
 	s.adopt(noView(s.cfg.Name))
 	s.roster.reenter()

@@ -21,7 +21,13 @@ type handoff struct {
 	pending  map[uint16]*pending
 	disputes map[string]*shardSet // shards of this node that others said they hold, too
 	idle     map[string]bool      // who has said under the present version that he holds nothing he has lost
-	claims   map[string]*shardSet // what this node has used since it lost sight of another, at most maxKnown of them
+	claims   map[string]*claim    // what this node has used since it lost sight of another, at most maxKnown of them
+}
+
+// claim is what was used without the knowledge of one life of another node.
+type claim struct {
+	boot uint64
+	used shardSet
 }
 
 // pending is a shard that this node owns and does not use yet.
@@ -34,7 +40,7 @@ func newHandoff(self string, limit time.Duration) *handoff {
 	return &handoff{
 		self: self, limit: limit,
 		draining: make(map[uint16]int), pending: make(map[uint16]*pending), disputes: make(map[string]*shardSet),
-		idle: make(map[string]bool), claims: make(map[string]*shardSet),
+		idle: make(map[string]bool), claims: make(map[string]*claim),
 	}
 }
 
@@ -77,16 +83,20 @@ func (h *handoff) change(prev, next *View, now time.Time) (gained, lost []uint16
 	return gained, lost
 }
 
-// claim notes what this node uses while another one is out of its sight: if that one lives, he may use it, too.
+// claim notes what this node uses while another one is out of its sight: if that one lives, he may use it, too. One that
+// comes back to life has used nothing.
 func (h *handoff) claim(prev, next *View) {
 	for _, m := range prev.Members {
 		if _, there := next.Member(m.Name); !there && m.Name != h.self && h.claims[m.Name] == nil && len(h.claims) < maxKnown {
-			h.claims[m.Name] = new(shardSet)
+			h.claims[m.Name] = &claim{boot: m.Boot}
 		}
 	}
-	for _, used := range h.claims {
-		for i := range used {
-			used[i] |= next.local[i]
+	for name, c := range h.claims {
+		if m, there := next.Member(name); there && m.Boot != c.boot {
+			delete(h.claims, name)
+		}
+		for i := range c.used {
+			c.used[i] |= next.local[i]
 		}
 	}
 }
@@ -94,9 +104,9 @@ func (h *handoff) claim(prev, next *View) {
 // claimed lists what this node still holds of what it has lost, and what it has used without the other's knowledge.
 func (h *handoff) claimed(node string) []uint16 {
 	all := setOf(h.held())
-	if used := h.claims[node]; used != nil {
+	if c := h.claims[node]; c != nil {
 		for i := range all {
-			all[i] |= used[i]
+			all[i] |= c.used[i]
 		}
 	}
 	return slices.Collect(all.all())

@@ -240,8 +240,13 @@ func (p *player) flush() error {
 
 func (p *player) direct(from string, kind uint8, _ []byte) {
 	switch kind {
-	case kindPing:
-		_ = p.cluster.SendTo(from, kindPong, nil)
+	case kindPing: // what has come here but waits has not arrived yet
+		p.drains.Go(func() {
+			for end := time.Now().Add(5 * time.Second); p.cluster.holds.any.Load() != 0 && time.Now().Before(end); {
+				time.Sleep(5 * time.Millisecond)
+			}
+			_ = p.cluster.SendTo(from, kindPong, nil) // who asked may be gone
+		})
 	case kindPong:
 		select {
 		case p.pongs <- from:

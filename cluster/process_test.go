@@ -183,3 +183,23 @@ func TestSeedsBeginOnce(t *testing.T) {
 	r.agree("a", "b", "c")
 	r.closeAll()
 }
+
+// TestRollingRestartDisputesNothing: what was used while a node was away in order is no dispute once it is back, however
+// early its word under the new view comes.
+func TestRollingRestartDisputesNothing(t *testing.T) {
+	t.Parallel()
+	r := three(t, false)
+	names := []string{"a", "b", "c"}
+	disputed := int64(0)
+	for i := range 4 {
+		name, next := names[i%3], names[(i+1)%3]
+		r.nodes[name].tell(order{Do: "leave"})
+		disputed += r.nodes[name].close()["disputed"]
+		r.agree(next, names[(i+2)%3])
+		r.start(name, next)
+		r.agree("a", "b", "c")
+	}
+	if disputed += r.closeAll()["disputed"]; disputed > 0 {
+		t.Errorf("%d shards were disputed, and nobody was cut off", disputed)
+	}
+}

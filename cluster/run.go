@@ -102,7 +102,11 @@ func (s *state) adopt(next *View) {
 	s.requeue(left)
 	s.open(s.handoff.open())
 	for _, m := range next.Members {
-		s.tell(m.Name, 0)
+		if s.agreed[m.Name].version == next.Version { // it was here first
+			s.confess(m.Name)
+		} else {
+			s.tell(m.Name, 0)
+		}
 	}
 	s.ask(s.handoff.awaited())
 }
@@ -133,10 +137,8 @@ func (s *state) confess(node string) {
 	if claimed := s.handoff.claimed(node); len(claimed) > 0 {
 		s.notify(node, kindDone, notice{version: s.View().Version, shards: claimed})
 	}
-	if s.handoff.claims[node] != nil {
-		delete(s.handoff.claims, node)
-		s.tell(node, 0)
-	}
+	delete(s.handoff.claims, node)
+	s.tell(node, 0)
 }
 
 // tell says to another node which lost shards this one still holds.

@@ -118,6 +118,7 @@ func nodeKilled(t *testing.T, p program) {
 }
 
 const (
+	clock    = "05.000"         // seconds
 	healing  = 15 * time.Second // until a cluster is whole again after a fault
 	takeOver = 3 * time.Second  // until others have taken over from a dead node: memberlist's detection, and some
 )
@@ -188,16 +189,19 @@ func rollingRestart(t *testing.T, p program) {
 		f.begin()
 		for _, n := range f.nodes {
 			time.Sleep(500 * time.Millisecond)
+			stopped := time.Now()
 			n.stop()
+			gone := time.Now()
 			n.start()
 			f.whole(healing)
+			f.fleet.t.Logf("%s stopped from %v to %v, was back at %v", n.name, stopped.Format(clock), gone.Format(clock), time.Now().Format(clock))
 		}
 		f.crowd.stop()
 		for _, p := range f.people {
 			for _, a := range p.acts {
 				if !a.known || a.code == client.TooFrequent || a.tries > 2 {
-					f.fleet.t.Errorf("%s: %s on call %v was answered %v (%d) after %d tries and %v",
-						p.name, a.op, a.call, a.known, a.code, a.tries, a.ended.Sub(a.began))
+					f.fleet.t.Errorf("%s: %s on call %v of %v was answered %v (%d) after %d tries and %v; connections: %q",
+						p.name, a.op, a.call, a.began.Format(clock), a.known, a.code, a.tries, a.ended.Sub(a.began), p.connections())
 				}
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -71,6 +72,7 @@ type person struct {
 	rings    map[client.CallID]*ring
 	facts    []fact
 	connects []time.Time
+	losses   []string          // of connections, when and why
 	lists    []client.CallInfo // at the end
 	listed   [2]time.Time      // when they were asked for, and came
 	faults   []string
@@ -255,6 +257,18 @@ func (p *person) do(a act, operate func(context.Context, string) (client.CallInf
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.acts = append(p.acts, a)
+}
+
+// connections is when he got and lost connections, for people.
+func (p *person) connections() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := slices.Clone(p.losses)
+	for _, c := range p.connects {
+		out = append(out, c.Format(clock)+" connected")
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (p *person) connectsSince(at time.Time) int {

@@ -23,6 +23,8 @@ func (p *person) hear(event client.Event) {
 	case client.ConnectionStateChanged:
 		if e.State == client.Connected {
 			p.connects = append(p.connects, now)
+		} else if e.State == client.Reconnecting {
+			p.losses = append(p.losses, fmt.Sprintf("%s %v", now.Format(clock), e.Reason))
 		}
 		if e.State == client.Disconnected && e.Reason != client.ErrClosed { //nolint:errorlint // it is that very value
 			p.fault("disconnected: %v", e.Reason)

@@ -106,8 +106,8 @@ func clusterOnThisMachine(t *testing.T, p program) {
 	pid := said.number(t, regexp.MustCompile(`^  n2 .* process (\d+)`))
 	ring := o.addr(0)
 	f := &fleet{t: t, nodes: []*fleetNode{{places: places{client: ring}}, {places: places{client: o.addr(1)}}}}
-	k := newCrowd(t, f, "u", 2, 1)
-	k.ring(2, 1, 1)
+	k := newCrowd(t, f, "u", 4, 1)
+	k.ring(4, 1, 2)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

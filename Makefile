@@ -52,7 +52,7 @@ sim: go ## run the simulator over SEEDS seeds (2000)
 
 .PHONY: chaos
 chaos: c-compiler ## kill, stop, cut off and restart real nodes under load, ROUNDS times (10)
-	CARILLON_CHAOS_ROUNDS=$(ROUNDS) go test -race ./cmd/carillon -run 'TestCluster' -count=1 -timeout 0 -v
+	CARILLON_CHAOS_ROUNDS=$(ROUNDS) go test -race ./cmd/carillon -run 'TestCluster$$' -count=1 -timeout 0 -v
 
 .PHONY: bench
 bench: go ## print the benchmarks

@@ -196,7 +196,7 @@ func rollingRestart(t *testing.T, p program) {
 			f.whole(healing)
 			f.fleet.t.Logf("%s stopped from %v to %v, was back at %v", n.name, stopped.Format(clock), gone.Format(clock), time.Now().Format(clock))
 		}
-		f.crowd.stop()
+		f.stop()
 		for _, p := range f.people {
 			for _, a := range p.acts {
 				if !a.known || a.code == client.TooFrequent || a.tries > 2 {

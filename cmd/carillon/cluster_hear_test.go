@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,14 +22,7 @@ func (p *person) hear(event client.Event) {
 	defer p.mu.Unlock()
 	switch e := event.(type) {
 	case client.ConnectionStateChanged:
-		if e.State == client.Connected {
-			p.connects = append(p.connects, now)
-		} else if e.State == client.Reconnecting {
-			p.losses = append(p.losses, fmt.Sprintf("%s %v", now.Format(clock), e.Reason))
-		}
-		if e.State == client.Disconnected && e.Reason != client.ErrClosed { //nolint:errorlint // it is that very value
-			p.fault("disconnected: %v", e.Reason)
-		}
+		p.connection(e, now)
 	case client.CallInvitationCreated:
 		p.learn(e.EventInfo, e.Call.Users)
 	case client.CallInvitationReceived:
@@ -58,6 +52,19 @@ func (p *person) hear(event client.Event) {
 		}
 		if e.CallState == client.Ended {
 			p.over(e.CallID, "ended", now)
+		}
+	}
+}
+
+func (p *person) connection(e client.ConnectionStateChanged, now time.Time) {
+	switch e.State {
+	case client.Connected:
+		p.connects = append(p.connects, now)
+	case client.Reconnecting:
+		p.losses = append(p.losses, fmt.Sprintf("%s %v", now.Format(clock), e.Reason))
+	case client.Disconnected:
+		if !errors.Is(e.Reason, client.ErrClosed) {
+			p.fault("disconnected: %v", e.Reason)
 		}
 	}
 }

@@ -289,7 +289,8 @@ func (n *fleetNode) status() (Status, error) {
 		return Status{}, err
 	}
 	var s Status
-	return s, json.Unmarshal(answer, &s)
+	err = json.Unmarshal(answer, &s)
+	return s, err
 }
 
 // whole waits until all nodes that run see each other, and nobody else, share all shards, and serve; it says how long it took.

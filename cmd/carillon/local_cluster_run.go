@@ -81,22 +81,26 @@ func (c *localCluster) run(ctx context.Context) error {
 
 // keepPostgres restarts PostgreSQL whenever it dies, and stops it at the end.
 func (c *localCluster) keepPostgres(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return c.postgres.Stop()
+			continue
 		case <-c.postgres.process.gone:
 		}
 		c.lines.say("PostgreSQL has died (%s); it is started again in %v.", c.postgres.process.how(), restartAfter)
-		if pause(ctx, restartAfter) != nil {
-			return nil
+		if pause(ctx, restartAfter) == nil {
+			c.revivePostgres()
 		}
-		if err := c.postgres.Restart(); err != nil {
-			c.lines.say("%v", err)
-			continue
-		}
-		c.lines.say("PostgreSQL is back: process %d.", c.postgres.process.pid)
 	}
+	return c.postgres.Stop()
+}
+
+func (c *localCluster) revivePostgres() {
+	if err := c.postgres.Restart(); err != nil {
+		c.lines.say("%v", err)
+		return
+	}
+	c.lines.say("PostgreSQL is back: process %d.", c.postgres.process.pid)
 }
 
 // keepNode starts a node whenever there is none, and drains it at the end.

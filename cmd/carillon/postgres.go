@@ -70,7 +70,10 @@ func StartPostgres(cfg PostgresConfig) (*Postgres, error) {
 	if err := p.prepare(); err != nil {
 		return nil, fmt.Errorf("a private PostgreSQL in %s: %w", dir, err)
 	}
-	return p, p.Restart()
+	if err := p.Restart(); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // postgresPrograms is the directory with the newest server's programs, empty when there is none.

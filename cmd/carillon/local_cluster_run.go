@@ -193,10 +193,10 @@ func (c *localCluster) greet() {
 	}
 	text += fmt.Sprintf("  %-12s %s\n", "PostgreSQL", c.postgres.Addr())
 	self, other := c.program[0], 1%c.nodes
-	text += fmt.Sprintf("Ring somebody on another node, in two more terminals:\n  %s phone --user alice --addr %s\n  %s phone --user bob --addr %s\n",
+	text += fmt.Sprintf("Ring somebody, in two more terminals (a phone goes to the node where its user belongs):\n  %s phone --user alice --addr %s\n  %s phone --user bob --addr %s\n",
 		self, c.phoneAddr(0), self, c.phoneAddr(other))
 	text += fmt.Sprintf("See who is there:  %s status --admin %s\n", self, c.addr(adminOffset))
-	text += fmt.Sprintf("Kill a node while it rings (it is started again after %v):  kill -9 %d\n", restartAfter, pids[other])
+	text += fmt.Sprintf("While it rings, kill the node that a phone names (it is started again after %v):  kill -9 and its process\n", restartAfter)
 	c.lines.say("%sControl-C stops everything.\n", text)
 }
 

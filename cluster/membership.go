@@ -87,7 +87,7 @@ func openMembership(cfg Config, stats *Stats, remote string, changed func()) (*m
 		return nil, err
 	}
 	mc := cfg.memberlistConfig()
-	mc.Logger = log.New(&logLines{cfg.Logger}, "", 0)
+	mc.Logger = log.New(&logLines{log: cfg.Logger}, "", 0)
 	mc.Delegate, mc.Events, mc.Conflict = m, m, m
 	host, port, err := splitHostPort("Bind", cfg.Bind)
 	if err != nil {
@@ -356,8 +356,17 @@ func (m *membership) NotifyConflict(existing, other *memberlist.Node) {
 	m.log.Error("two nodes have the same name", "name", existing.Name, "one", existing.Address(), "other", other.Address())
 }
 
-// logLines takes memberlist's log, whose errors are a peer's and no fault of this node.
-type logLines struct{ log *slog.Logger }
+// logLines takes memberlist's log, whose errors are a peer's and no fault of this node. Anybody who reaches the port can make
+// it write, so what exceeds linesPerSecond is for debugging only.
+type logLines struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	second int64
+	lines  int // in that second
+}
+
+const linesPerSecond = 10
 
 func (l *logLines) Write(b []byte) (int, error) {
 	line := strings.TrimSpace(string(b))
@@ -368,6 +377,19 @@ func (l *logLines) Write(b []byte) (int, error) {
 	case strings.HasPrefix(line, "[WARN]"):
 		level = slog.LevelInfo
 	}
+	if level > slog.LevelDebug && !l.room(time.Now().Unix()) {
+		level = slog.LevelDebug
+	}
 	l.log.Log(context.Background(), level, "membership", "line", strings.ToValidUTF8(line, "?"))
 	return len(b), nil
+}
+
+func (l *logLines) room(second int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if second != l.second {
+		l.second, l.lines = second, 0
+	}
+	l.lines++
+	return l.lines <= linesPerSecond
 }

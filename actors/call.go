@@ -24,8 +24,9 @@ type callActor struct {
 	epoch  uint64
 	// presumed: the call was taken for new without asking the store.
 	presumed bool
-	failed   bool // the last step could not be saved
-	soft     bool // something has changed since the last write
+	failed   bool   // the last step could not be saved
+	soft     bool   // something has changed since the last write
+	shared   uint64 // number of the last change that the store is known to have
 	phase    Phase
 	touched  time.Time // last message that was not the passing of time
 }
@@ -101,13 +102,22 @@ func (a *callActor) refresh() (changed, ok bool) {
 	if !ok || stored.Revision == a.state.Revision {
 		return false, ok
 	}
-	a.adopt(stored)
+	a.overtake(stored)
 	return true, true
+}
+
+// overtake goes on from what another owner has written in the meantime.
+func (a *callActor) overtake(stored call.State) {
+	if a.state.Version > 0 && stored.Version > 0 {
+		stored = stored.After(&a.state, a.shared, a.host.Now())
+	}
+	a.adopt(stored)
 }
 
 // adopt goes on from a stored state; what was acknowledged to an earlier one means nothing now.
 func (a *callActor) adopt(stored call.State) {
 	a.state, a.loaded, a.presumed, a.soft, a.epoch = stored, true, false, false, a.host.Epoch()
+	a.shared = stored.Seq
 }
 
 // reread takes the call from the store, as a new owner does; false when it cannot be read now.
@@ -196,6 +206,9 @@ func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.
 			a.cfg.Logger.Debug("ended", "call", a.id, "reason", next.EndReason, "version", next.Version)
 		}
 		a.soft = next.Revision == a.state.Revision && (a.soft || next.Seq != a.state.Seq || op.Op == call.OpTold)
+		if next.Revision != a.state.Revision {
+			a.shared = next.Seq
+		}
 		a.state, a.presumed = next, false
 		var refused *call.Refusal
 		errors.As(err, &refused)
@@ -217,9 +230,16 @@ func (a *callActor) save(ctx context.Context, next call.State) error {
 	return err
 }
 
+// reload goes on from what another owner has written, after the store has said that there is something.
 func (a *callActor) reload() bool {
-	a.loaded = false
-	return a.load(nil)
+	stored, ok := a.reread()
+	if !ok {
+		a.loaded = false
+		a.host.WakeAt(a.host.Now().Add(time.Second))
+		return false
+	}
+	a.overtake(stored)
+	return true
 }
 
 // fail answers what could not be saved; nothing has changed for anybody, and what was due is tried again in a second.
@@ -355,7 +375,7 @@ func (a *callActor) settle() {
 	deadline := a.state.Deadline()
 	idle := a.touched.Add(idleAfter)
 	switch {
-	case a.state.Version == 0 || a.state.Closed:
+	case a.state.Version == 0 || a.state.Done():
 		a.enter(PhaseNone)
 		a.host.WakeAt(time.Time{})
 		a.host.Rest()

@@ -15,7 +15,7 @@ const (
 // Deadline is when the call next changes, or tells or asks somebody again, by itself; zero means never. It may lie in
 // the past: then a Step is due at once.
 func (s *State) Deadline() time.Time {
-	if s.Version == 0 || s.Closed {
+	if s.Version == 0 || s.Done() {
 		return time.Time{}
 	}
 	var d Millis

@@ -1,5 +1,7 @@
 package call
 
+import "time"
+
 // emit tells every participant what the changes since he was last told owe him.
 func (t *turn) emit() {
 	for i := range t.s.Users {
@@ -34,7 +36,10 @@ func (t *turn) tell(from uint64, owed []Event) {
 
 // repeat tells those again whose session has not acknowledged in time.
 func (t *turn) repeat() {
-	if t.s.Closed {
+	if t.s.Belated {
+		t.s.belate(t.now)
+	}
+	if t.s.Done() {
 		return
 	}
 	for i := range t.s.Users {
@@ -88,6 +93,41 @@ func (s State) Resume() State {
 	s.Users, s.LingerFrom = users, 0
 	return s
 }
+
+// After is what another owner has stored, as an owner goes on from it who had the state mine, of which the store has had
+// changes up to shared. Whom this one tells the other one may not reach, and the other way round: so only what was acknowledged
+// to this one counts.
+func (s State) After(mine *State, shared uint64, now time.Time) State {
+	s = s.Resume()
+	for i := range s.Users {
+		p := &s.Users[i]
+		acknowledged := uint64(0)
+		if q := mine.Find(p.User); q != nil {
+			acknowledged = min(q.Told, shared)
+		}
+		p.Told = min(p.Told, acknowledged)
+	}
+	if !s.Open() {
+		s.LingerFrom = At(now)
+	}
+	if s.Closed {
+		s.belate(At(now))
+	}
+	return s
+}
+
+// belate notes whether somebody has still to be told of a call that another owner has closed.
+func (s *State) belate(now Millis) {
+	s.Belated = false
+	for i := range s.Users {
+		if p := &s.Users[i]; p.Told < p.Sent && now < s.lingerEnd() {
+			s.Belated = true
+		}
+	}
+}
+
+// Done reports whether nothing is left to do for the call: it is closed, and everybody knows.
+func (s *State) Done() bool { return s.Closed && !s.Belated }
 
 // owed is what p's devices must hear of the changes after since (SPEC 3, "Who hears what"; SEQUENCES).
 func (s *State) owed(p *Participant, since uint64) []Event {

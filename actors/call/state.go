@@ -134,7 +134,9 @@ type State struct {
 
 	Closed bool // nothing more to tell: the record leaves the open calls
 
-	LingerFrom Millis // soft, never stored: when the end was applied, which a late timer makes later than Ended
+	// Soft, never stored.
+	LingerFrom Millis // when the end was applied, which a late timer makes later than Ended
+	Belated    bool   // another owner has closed the call, and not all that this one reaches have been told
 }
 
 // Participant is one user's place in the call.

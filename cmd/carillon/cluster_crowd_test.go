@@ -84,7 +84,7 @@ type crowd struct {
 	people  []*person
 	playing sync.WaitGroup
 	quit    context.CancelFunc
-	outages []span // in which nothing can be saved
+	outages []span // in which nothing can be saved, or not everybody told
 	faults  []span // from a fault until the cluster was whole again
 }
 

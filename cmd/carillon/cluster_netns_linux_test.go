@@ -137,6 +137,7 @@ func TestApart(t *testing.T) {
 		f.sees((victim+1)%len(f.nodes), 2)
 		a.ip("link set " + cable + " up")
 		f.healed(from)
+		f.outages = append(f.outages, f.faults...) // who was told on one side has not heard on the other
 	})
 }
 

@@ -275,7 +275,8 @@ func (f *fleet) end() {
 			}
 		}
 		if f.t.Failed() {
-			f.t.Logf("%s wrote last\n%s", n.name, n.tail())
+			file := filepath.Join(os.TempDir(), fmt.Sprintf("carillon-%d-%s.log", os.Getpid(), n.name))
+			f.t.Logf("%s wrote %s (%v)", n.name, file, os.WriteFile(file, []byte(log), 0o600))
 		}
 	}
 }

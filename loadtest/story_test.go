@@ -1,0 +1,27 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// The stories as scripts: SEQUENCES.md is what they are read against.
+func TestStories(t *testing.T) {
+	var all strings.Builder
+	for _, s := range stories {
+		all.WriteString(s.String())
+		all.WriteString("  at the end: " + s.last.String() + " " + short(s.reason.String(), "REASON_") + "\n\n")
+	}
+	golden(t, "stories.golden", all.String())
+}
+
+func TestStoryNamed(t *testing.T) {
+	for _, s := range stories {
+		if storyNamed(s.name) != s {
+			t.Errorf("%s is not found", s.name)
+		}
+	}
+	if storyNamed("none") != nil {
+		t.Error("there is no such story")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -182,31 +183,36 @@ func askReady(ctx context.Context, admin string) error {
 	return nil
 }
 
-// freePorts gives addresses on loopback whose ports are free for TCP and UDP.
+// Ports below those that systems hand out, so that nobody gets one before the server does.
+const (
+	lowestPort  = 10_000
+	highestPort = 32_000
+)
+
+// freePorts gives different addresses on loopback whose ports are free for TCP and UDP.
 func freePorts(n int) ([]string, error) {
 	var out []string
-	var held []interface{ Close() error }
-	defer func() {
-		for _, h := range held {
-			_ = h.Close()
-		}
-	}()
-	for range 100 * n {
+	for _, i := range rand.Perm(highestPort - lowestPort) {
 		if len(out) == n {
-			break
+			return out, nil
 		}
-		tcp, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-		if err != nil {
-			return nil, err
-		}
-		held = append(held, tcp)
-		if udp, err := net.ListenPacket("udp", tcp.Addr().String()); err == nil {
-			held = append(held, udp)
-			out = append(out, tcp.Addr().String())
+		addr := net.JoinHostPort(loopback, strconv.Itoa(lowestPort+i))
+		if free(addr) {
+			out = append(out, addr)
 		}
 	}
-	if len(out) < n {
-		return nil, errors.New("no free ports on " + loopback)
+	return nil, errors.New("no free ports on " + loopback)
+}
+
+func free(addr string) bool {
+	tcp, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
 	}
-	return out, nil
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	return udp.Close() == nil
 }

@@ -142,7 +142,7 @@ func (c *call) proceed(now time.Time, next bool) {
 	}
 	if m.ending != going && !c.retiring {
 		c.retiring = true
-		c.run.tally.ended(c)
+		c.run.tally.ended(c, now)
 		c.run.agenda.at(now.Add(settle), c.retire)
 	}
 }

@@ -46,7 +46,7 @@ type counts struct {
 	Strange   int     `json:"strange_events"`  // of no call of this run
 	Lost      int     `json:"lost_connections"`
 	Redirects int     `json:"redirects"`
-	PerSecond float64 `json:"right_per_second"`
+	PerSecond float64 `json:"right_per_second"` // until the last one was over
 }
 
 // latency is one metric, in milliseconds.
@@ -68,6 +68,7 @@ type costs struct {
 	CPU            float64 `json:"cpu_s"`
 	CPUPer1000     float64 `json:"cpu_s_per_1000_calls"`
 	LoginsPer1000  float64 `json:"login_cpu_s_per_1000"`
+	Generator      float64 `json:"generator_cpu_s"` // this program's
 	Resident       int64   `json:"resident_bytes"`
 	BytesPerDevice int64   `json:"bytes_per_idle_device"`
 }
@@ -93,7 +94,7 @@ func (r *run) report(u usage, found *audit) *report {
 		out.Calls.Right += o.Right
 		out.Calls.Refused += o.Refused
 	}
-	out.Calls.PerSecond = float64(out.Calls.Right) / r.scenario.Duration.Seconds()
+	out.Calls.PerSecond = float64(out.Calls.Right) / u.took.Seconds()
 	out.Calls.Late, out.Calls.Strange = r.book.stray()
 	out.Calls.Lost, out.Lost = r.crowd.lost()
 	for m, h := range t.latencies {
@@ -106,7 +107,7 @@ func (r *run) report(u usage, found *audit) *report {
 		put(logins, took)
 	}
 	out.Latencies = append(out.Latencies, newLatency("login", logins))
-	out.Servers = costs{CPU: u.cpu.Seconds(), Resident: u.resident, BytesPerDevice: u.device}
+	out.Servers = costs{CPU: u.cpu.Seconds(), Generator: u.own.Seconds(), Resident: u.resident, BytesPerDevice: u.device}
 	if done := out.Calls.Right; done > 0 {
 		out.Servers.CPUPer1000 = u.cpu.Seconds() / float64(done) * 1000
 	}
@@ -143,7 +144,7 @@ func (r *report) judge() {
 	say(c.Skipped > 0, "%d calls could not be begun, %d were in flight", c.Skipped, maxInFlight)
 	say(c.Lost > 0, "%d connections were lost", c.Lost)
 	say(c.Strange > 0, "%d events were of no call of this run", c.Strange)
-	say(r.Audit.Wrong > 0, "%d entries of the users' lists are not what was acknowledged", r.Audit.Wrong)
+	say(r.Audit.Wrong > 0, "%d entries of the users' lists are not what was acknowledged, or cannot be read", r.Audit.Wrong)
 	if c.Offered > 0 {
 		percent := 100 * float64(c.Refused) / float64(c.Offered)
 		say(percent > r.Scenario.MaxRefused, "%.2f %% of the calls were refused, more than %v %% (max_refused)", percent, r.Scenario.MaxRefused)

@@ -37,12 +37,12 @@ func sampleRun(t *testing.T) *report {
 			s.took = time.Duration(1+i+j) * time.Millisecond
 			r.tally.measure(c.counts, s)
 		}
-		r.tally.ended(c)
+		r.tally.ended(c, noon)
 		r.tally.retired(c)
 	}
 	r.tally.tick(second{At: 1, CPU: 0.5, Memory: 1e6})
 	found := &audit{Calls: 6, Users: 12}
-	out := r.report(usage{logins: 95 * time.Millisecond, cpu: 12 * time.Millisecond, resident: 50e6}, found)
+	out := r.report(usage{own: 20 * time.Millisecond, took: 5 * time.Second, logins: 95 * time.Millisecond, cpu: 12 * time.Millisecond, resident: 50e6}, found)
 	out.Began = noon
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -35,7 +36,8 @@ type run struct {
 type usage struct {
 	logins   time.Duration // CPU of all logins
 	cpu      time.Duration // of what is measured
-	took     time.Duration // the same in wall time, to the last call's end
+	own      time.Duration // CPU of this program meanwhile
+	took     time.Duration // from the first call to the last one's end
 	resident int64         // bytes at the end
 	device   int64         // bytes per idle device
 }
@@ -72,14 +74,16 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 		return u, nil, err
 	}
 	say("measuring for %v", r.scenario.Duration)
-	before, began := r.target.meter.cpu(), time.Now()
+	self := meter{pids: []int{os.Getpid()}}
+	before, own, began := r.target.meter.cpu(), self.cpu(), time.Now()
 	watched, unwatch := context.WithCancel(ctx)
 	var sampling sync.WaitGroup
 	sampling.Go(func() { r.sample(watched, began) })
 	err = r.offer(ctx, r.scenario.Rate, r.scenario.Duration, true)
 	unwatch()
 	sampling.Wait()
-	u.cpu, u.took, u.resident = r.target.meter.cpu()-before, time.Since(began), r.target.meter.resident()
+	u.cpu, u.own, u.resident = r.target.meter.cpu()-before, self.cpu()-own, r.target.meter.resident()
+	u.took = max(r.tally.ending().Sub(began), r.scenario.Duration)
 	if base := u.device; r.scenario.Rate == 0 && u.resident > 0 {
 		u.device = (u.resident - base) / int64(max(1, r.scenario.Users-baselineUsers))
 	} else {

@@ -42,6 +42,7 @@ func (r *report) print(w io.Writer) error {
 	r.printServers(b)
 	fmt.Fprintf(b, "checked besides     %d calls of the warm-up, %d calls in the lists of %d users\n", c.Warmup, r.Audit.Calls, r.Audit.Users)
 	fmt.Fprintf(b, "events              %d told again, %d after a call's end\n", c.Repeats, c.Late)
+	r.printGenerator(b)
 	r.printVerdict(b)
 	return b.Flush()
 }
@@ -61,6 +62,16 @@ func (r *report) printServers(w io.Writer) {
 	fmt.Fprintf(w, "server memory       %.1f MB resident", float64(s.Resident)/1e6)
 	if s.BytesPerDevice > 0 {
 		fmt.Fprintf(w, ", %.1f kB per idle device", float64(s.BytesPerDevice)/1e3)
+	}
+	fmt.Fprintln(w)
+}
+
+const lateGenerator = 20 // ms at p99, from which on latencies say more of the generator than of the service
+
+func (r *report) printGenerator(w io.Writer) {
+	fmt.Fprintf(w, "this program        %.2f s of CPU", r.Servers.Generator)
+	if r.latency(lagMetric.String()).P99 > lateGenerator {
+		fmt.Fprint(w, "; IT WAS LATE: the latencies are not the service's alone")
 	}
 	fmt.Fprintln(w)
 }

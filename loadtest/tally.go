@@ -38,6 +38,7 @@ type tally struct {
 	rings   *hdrhistogram.Histogram // of this second
 	begun   int                     // in this second
 	done    int
+	last    time.Time // when the last call that counts was over
 	failed  int
 	seconds []second
 }
@@ -122,14 +123,24 @@ func (t *tally) began(counts, skipped bool) {
 }
 
 // ended notes for the present second that a call is over. c.mu is held.
-func (t *tally) ended(c *call) {
+func (t *tally) ended(c *call, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if c.counts {
+		t.last = now
+	}
 	if c.machine.ending == right {
 		t.done++
 	} else {
 		t.failed++
 	}
+}
+
+// ending is when the last call that counts was over; zero: there was none.
+func (t *tally) ending() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
 }
 
 // retired takes a call's outcome, for good. c.mu is held.

@@ -209,10 +209,9 @@ func free(addr string) bool {
 	if err != nil {
 		return false
 	}
-	defer tcp.Close()
 	udp, err := net.ListenPacket("udp", addr)
-	if err != nil {
-		return false
+	if err == nil {
+		err = udp.Close()
 	}
-	return udp.Close() == nil
+	return errors.Join(err, tcp.Close()) == nil
 }

@@ -15,7 +15,9 @@ const (
 	auditPage    = 100 // calls in a page of a list
 	auditPages   = 100 // read of one user's list
 	auditAtOnce  = 24
-	auditTimeout = 10 * time.Second // of one page
+	auditTimeout = 10 * time.Second // of one page, with the times that the server makes us wait
+	auditWithin  = time.Minute      // all of it
+	auditPause   = 200 * time.Millisecond
 )
 
 // audit is the look into the users' lists after the run: what was acknowledged must be there, and all must agree on it.
@@ -29,6 +31,8 @@ type audit struct {
 
 // audit asks every user of the calls kept for his list.
 func (r *run) audit(ctx context.Context) *audit {
+	ctx, cancel := context.WithTimeout(ctx, auditWithin)
+	defer cancel()
 	expected := map[*user]map[uint64]record{}
 	for _, one := range r.tally.finished {
 		for _, u := range one.users {
@@ -106,8 +110,29 @@ func (one record) agrees(s *wire.CallSnapshot) error {
 	return nil
 }
 
-// list asks for a page of the user's calls.
+// list asks for a page of the user's calls; when that is too frequent, again.
 func (u *user) list(ctx context.Context, from uint64) (*wire.CallList, error) {
+	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
+	defer cancel()
+	for {
+		r, err := u.page(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		if r.GetCode() == 0 {
+			return r.GetList(), nil
+		}
+		err = fmt.Errorf("the list is refused: %d %s", r.GetCode(), r.GetMessage())
+		if r.GetCode() != tooFrequent {
+			return nil, err
+		}
+		if rest(ctx, max(auditPause, time.Duration(r.GetRetryAfterMs())*time.Millisecond)) != nil {
+			return nil, err
+		}
+	}
+}
+
+func (u *user) page(ctx context.Context, from uint64) (*wire.Response, error) {
 	answered := make(chan *wire.Response, 1)
 	err := u.ask(&wire.ClientFrame{Body: &wire.ClientFrame_QueryCallInvitationList{
 		QueryCallInvitationList: &wire.QueryCallInvitationList{Count: auditPage, NextFlag: from},
@@ -115,17 +140,12 @@ func (u *user) list(ctx context.Context, from uint64) (*wire.CallList, error) {
 	if err != nil {
 		return nil, err
 	}
-	late := time.NewTimer(auditTimeout)
-	defer late.Stop()
 	select {
 	case r := <-answered:
-		if r.GetCode() != 0 {
-			return nil, fmt.Errorf("the list is refused: %d %s", r.GetCode(), r.GetMessage())
-		}
-		return r.GetList(), nil
-	case <-late.C:
-		return nil, errors.New("no answer to queryCallInvitationList")
+		return r, nil
+	case <-u.conn.Context().Done():
+		return nil, context.Cause(u.conn.Context())
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, errors.New("no answer to queryCallInvitationList")
 	}
 }

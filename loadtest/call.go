@@ -27,8 +27,8 @@ type call struct {
 
 // begin does the first deed and watches over the call from now on.
 func (c *call) begin(now time.Time) {
+	c.run.agenda.at(c.machine.deadline(), c.watch) // before others can hear of the call
 	c.act(0, now)
-	c.run.agenda.at(c.machine.deadline(), c.watch)
 }
 
 // act does the deed of a stage, if the call is still in it.

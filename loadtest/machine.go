@@ -154,6 +154,7 @@ func (m *machine) awaited() string {
 // hear takes what a device was told. It reports whether a new stage begins.
 func (m *machine) hear(r role, f fact, now time.Time) bool {
 	m.note(line{at: now, by: r, hears: f})
+	m.expect(now) // what comes too late is wrong, although it comes
 	d := &m.devices[r]
 	if m.ending == wrong || m.ending == refused {
 		return false

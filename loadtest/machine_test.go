@@ -203,6 +203,14 @@ func TestRingPastItsDeadline(t *testing.T) {
 	p.ends(t, wrong, "B rings 2s past its deadline")
 }
 
+// A ring that ends long after its deadline has rung past it, whoever looked meanwhile.
+func TestTimedOutLate(t *testing.T) {
+	p := newPlayer(storyNamed("timed-out"), 1)
+	p.play(func() bool { return p.m.stage == 1 })
+	p.m.hear(roleB, p.m.present().hears[roleB][0][0], p.m.devices[roleB].until.Add(ringSlack))
+	p.ends(t, wrong, "B rings 2s past its deadline")
+}
+
 func TestTimedOutEarly(t *testing.T) {
 	for at, want := range map[int64]ending{2999: wrong, 3000: going} {
 		p := newPlayer(storyNamed("timed-out"), 1)

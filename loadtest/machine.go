@@ -255,14 +255,11 @@ func (m *machine) advance(now time.Time) bool {
 		m.ending = right
 		return false
 	}
-	due := now.Add(m.timing.talk)
-	switch next := m.story.stages[m.stage+1]; {
-	case next.do == expire:
-		due = m.rang.Add(m.timing.timeout)
-	case next.do.answers() && m.present().do.rings():
-		due = m.rang.Add(m.timing.ring)
+	wait, afterRing := m.story.pause(m.stage+1, m.timing)
+	if afterRing {
+		now = m.rang
 	}
-	m.enter(m.stage+1, due)
+	m.enter(m.stage+1, now.Add(wait))
 	return true
 }
 

@@ -46,7 +46,7 @@ type counts struct {
 	Strange   int     `json:"strange_events"`  // of no call of this run
 	Lost      int     `json:"lost_connections"`
 	Redirects int     `json:"redirects"`
-	PerSecond float64 `json:"right_per_second"` // until the last one was over
+	PerSecond float64 `json:"right_per_second"` // until the last one was over, less what a call lasts by itself
 }
 
 // latency is one metric, in milliseconds.

@@ -37,7 +37,7 @@ type usage struct {
 	logins   time.Duration // CPU of all logins
 	cpu      time.Duration // of what is measured
 	own      time.Duration // CPU of this program meanwhile
-	took     time.Duration // from the first call to the last one's end
+	took     time.Duration // from the first call to the last one's end, less what that call lasts by itself
 	resident int64         // bytes at the end
 	device   int64         // bytes per idle device
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"carillon/transport/wire"
 )
@@ -57,6 +58,29 @@ type story struct {
 	version uint64
 	last    states
 	reason  wire.Reason
+}
+
+// pause is how long a stage waits, after the last ring or else after the stage before it.
+func (s *story) pause(n int, t timing) (wait time.Duration, afterRing bool) {
+	switch do := s.stages[n].do; {
+	case do == invite:
+		return 0, false
+	case do == expire:
+		return t.timeout, true
+	case do.answers() && s.stages[n-1].do.rings():
+		return t.ring, true
+	default:
+		return t.talk, false
+	}
+}
+
+// lasts is how long a call takes with a server that takes no time.
+func (s *story) lasts(t timing) (all time.Duration) {
+	for n := range s.stages {
+		wait, _ := s.pause(n, t)
+		all += wait
+	}
+	return all
 }
 
 // String is the script, for people.

@@ -38,7 +38,7 @@ type tally struct {
 	rings   *hdrhistogram.Histogram // of this second
 	begun   int                     // in this second
 	done    int
-	last    time.Time // when the last call that counts was over
+	last    time.Time // when the last call that counts was over, less what it lasts by itself
 	failed  int
 	seconds []second
 }
@@ -127,7 +127,9 @@ func (t *tally) ended(c *call, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c.counts {
-		t.last = now
+		if end := now.Add(-c.machine.story.lasts(c.machine.timing)); end.After(t.last) {
+			t.last = end
+		}
 	}
 	if c.machine.ending == right {
 		t.done++
@@ -136,7 +138,7 @@ func (t *tally) ended(c *call, now time.Time) {
 	}
 }
 
-// ending is when the last call that counts was over; zero: there was none.
+// ending is when the last call that counts would have been over had it lasted no time; zero: there was none.
 func (t *tally) ending() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()

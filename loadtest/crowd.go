@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ type crowd struct {
 	readers sync.WaitGroup
 
 	mu        sync.Mutex
-	users     []*user
+	users     []*user // by number, so that a seed means the same; nil: not logged in
 	redirects int
 	logins    []time.Duration
 }
@@ -65,7 +66,9 @@ func (c *crowd) grow(ctx context.Context, prefix string, size int) error {
 	defer cancel(nil)
 	slots := make(chan struct{}, maxDials)
 	var dials sync.WaitGroup
-	for i := len(c.users); i < size && ctx.Err() == nil; i++ {
+	first := len(c.users)
+	c.users = append(c.users, make([]*user, max(0, size-first))...)
+	for i := first; i < size && ctx.Err() == nil; i++ {
 		slots <- struct{}{}
 		dials.Go(func() {
 			defer func() { <-slots }()
@@ -93,7 +96,7 @@ func (c *crowd) enter(ctx context.Context, i int, name string) error {
 		}
 	}
 	c.mu.Lock()
-	c.users = append(c.users, u)
+	c.users[i] = u
 	c.logins = append(c.logins, time.Since(began))
 	if moved {
 		c.redirects++
@@ -182,11 +185,16 @@ func (c *crowd) beat(u *user, interval time.Duration) {
 	c.agenda.at(time.Now().Add(rand.N(interval)), next)
 }
 
+// present are the users who have logged in. c.mu is held.
+func (c *crowd) present() []*user {
+	return slices.DeleteFunc(slices.Clone(c.users), func(u *user) bool { return u == nil })
+}
+
 // lost is how many connections have ended by themselves, and why the first ones did.
 func (c *crowd) lost() (count int, reasons []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, u := range c.users {
+	for _, u := range c.present() {
 		if err := u.state(); err != nil && !errors.Is(err, errLeft) {
 			if count++; count <= maxSamples {
 				reasons = append(reasons, fmt.Sprint(u.name, ": ", err))
@@ -199,7 +207,7 @@ func (c *crowd) lost() (count int, reasons []string) {
 // close ends all connections and waits for their readers.
 func (c *crowd) close() error {
 	c.mu.Lock()
-	users := c.users
+	users := c.present()
 	c.mu.Unlock()
 	for _, u := range users {
 		u.end()

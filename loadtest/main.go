@@ -83,6 +83,9 @@ func attack(ctx context.Context, o options, args []string, out, notes io.Writer)
 	}
 	u, found, err := r.do(ctx, say)
 	gone := t.close()
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
 	if err != nil {
 		return code, errors.Join(err, gone)
 	}

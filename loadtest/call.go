@@ -1,0 +1,168 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"carillon/transport/wire"
+)
+
+// tooFrequent is the refusal that an overloaded server may give (SPEC 4).
+const tooFrequent = 6000005
+
+// settle is how long a call is listened to after its end: nothing may follow.
+const settle = 500 * time.Millisecond
+
+// call joins a machine with the connections of its cast. Locks are taken in the order book, call, user.
+type call struct {
+	run    *run
+	name   string // its extended data, unique in the run
+	counts bool   // in the figures; calls of the warm-up are only checked
+	users  []*user
+
+	mu       sync.Mutex
+	machine  *machine
+	retiring bool
+}
+
+// begin does the first deed and watches over the call from now on.
+func (c *call) begin(now time.Time) {
+	c.run.agenda.at(c.machine.deadline(), c.watch) // before others can hear of the call
+	c.act(0, now)
+}
+
+// act does the deed of a stage, if the call is still in it.
+func (c *call) act(stage int, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.machine
+	if m.ending != going || m.stage != stage {
+		return
+	}
+	g := m.present()
+	if g.do == invite {
+		c.run.tally.measure(c.counts, sample{lagMetric, now.Sub(m.due)})
+	}
+	m.note(line{at: now, text: g.by.String() + " sends " + g.do.String()})
+	err := c.users[g.by].ask(c.frame(g), func(r *wire.Response) { c.answered(g.by, r, time.Now()) })
+	if err != nil {
+		m.fail(now, "%v cannot send %v: %v", g.by, g.do, err)
+		c.proceed(now, false)
+	}
+}
+
+// frame is the request of a deed. c.mu is held.
+func (c *call) frame(g *stage) *wire.ClientFrame {
+	var names []string
+	for _, r := range g.who {
+		names = append(names, c.machine.cast[r])
+	}
+	id := c.machine.id
+	switch g.do {
+	case invite:
+		return &wire.ClientFrame{Body: &wire.ClientFrame_CallInvite{CallInvite: &wire.CallInvite{
+			Invitees: names, TimeoutS: uint32(c.machine.timing.timeout / time.Second), Mode: c.machine.story.mode, ExtendedData: c.name,
+		}}}
+	case accept:
+		return &wire.ClientFrame{Body: &wire.ClientFrame_CallAccept{CallAccept: &wire.CallAccept{CallId: id}}}
+	case reject:
+		return &wire.ClientFrame{Body: &wire.ClientFrame_CallReject{CallReject: &wire.CallReject{CallId: id}}}
+	case cancel:
+		return &wire.ClientFrame{Body: &wire.ClientFrame_CallCancel{CallCancel: &wire.CallCancel{CallId: id}}}
+	case add:
+		return &wire.ClientFrame{Body: &wire.ClientFrame_CallingInvite{CallingInvite: &wire.CallingInvite{CallId: id, Invitees: names}}}
+	case join:
+		return &wire.ClientFrame{Body: &wire.ClientFrame_CallJoin{CallJoin: &wire.CallJoin{CallId: id}}}
+	case quit:
+		return &wire.ClientFrame{Body: &wire.ClientFrame_CallQuit{CallQuit: &wire.CallQuit{CallId: id}}}
+	default:
+		return &wire.ClientFrame{Body: &wire.ClientFrame_CallEnd{CallEnd: &wire.CallEnd{CallId: id}}}
+	}
+}
+
+// answered takes the answer to a deed of r.
+func (c *call) answered(r role, answer *wire.Response, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.machine
+	if code := answer.GetCode(); code != 0 {
+		m.refuse(code, answer.GetMessage(), now)
+		c.proceed(now, false)
+		return
+	}
+	f, err := m.cast.answer(answer)
+	if err != nil {
+		m.fail(now, "the answer to %v %v", r, err)
+		c.proceed(now, false)
+		return
+	}
+	c.proceed(now, m.hear(r, f, now))
+}
+
+// hear takes an event that one of the cast was told. c.mu is held.
+func (c *call) hear(u *user, e *wire.Event, now time.Time) {
+	m := c.machine
+	r, err := m.cast.role(u.name)
+	if err != nil {
+		m.fail(now, "an event of this call goes to %s, who is not in it", u.name)
+		c.proceed(now, false)
+		return
+	}
+	ring := e.GetCallInvitationReceived()
+	if ring != nil { // a device acknowledges whatever rings
+		_ = u.send(&wire.ClientFrame{Body: &wire.ClientFrame_InvitationReceipt{InvitationReceipt: &wire.InvitationReceipt{CallId: e.GetCallId()}}})
+	}
+	f, err := m.cast.event(e)
+	if err != nil {
+		m.fail(now, "an event to %v %v", r, err)
+		c.proceed(now, false)
+		return
+	}
+	if f.kind == timedOut {
+		m.expired(r, e.GetTimeMs(), now)
+	}
+	repeats := m.repeats
+	next := m.hear(r, f, now)
+	if ring != nil && m.repeats == repeats {
+		m.rings(r, ring, now)
+	}
+	c.proceed(now, next)
+}
+
+// proceed does what follows from what was heard. c.mu is held.
+func (c *call) proceed(now time.Time, next bool) {
+	m := c.machine
+	for _, s := range m.samples {
+		c.run.tally.measure(c.counts, s)
+	}
+	m.samples = m.samples[:0]
+	if next && m.present().do != expire {
+		stage := m.stage
+		c.run.agenda.at(m.due, func(now time.Time) { c.act(stage, now) })
+	}
+	if m.ending != going && !c.retiring {
+		c.retiring = true
+		c.run.tally.ended(c, now)
+		c.run.agenda.at(now.Add(settle), c.retire)
+	}
+}
+
+// watch looks whether the call has stood still for too long, or rings for too long.
+func (c *call) watch(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.machine.expect(now)
+	c.proceed(now, false)
+	if c.machine.ending == going {
+		c.run.agenda.at(c.machine.deadline(), c.watch)
+	}
+}
+
+// retire ends the call's life here.
+func (c *call) retire(time.Time) {
+	c.mu.Lock()
+	id := c.machine.id
+	c.run.tally.retired(c)
+	c.mu.Unlock()
+	c.run.book.remove(c.name, id)
+}

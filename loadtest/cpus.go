@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+const maxCPU = 4096
+
+// cpuNumbers reads a list such as 0,2-3; of a malformed or empty one it gives none.
+func cpuNumbers(list string) []int {
+	var out []int
+	for part := range strings.SplitSeq(list, ",") {
+		low, high, ranged := strings.Cut(part, "-")
+		from, err := strconv.Atoi(low)
+		to := from
+		if err == nil && ranged {
+			to, err = strconv.Atoi(high)
+		}
+		if err != nil || from < 0 || to < from || to > maxCPU {
+			return nil
+		}
+		for n := from; n <= to; n++ {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// pinSelf keeps this program on some processors.
+func pinSelf(cpus string) error {
+	if cpus == "" {
+		return nil
+	}
+	if out, err := exec.Command("taskset", "-acp", cpus, strconv.Itoa(os.Getpid())).CombinedOutput(); err != nil {
+		return fmt.Errorf("-load-cpus %s: taskset: %w: %s", cpus, err, strings.TrimSpace(string(out)))
+	}
+	runtime.GOMAXPROCS(len(cpuNumbers(cpus)))
+	return nil
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"carillon/transport/wire"
+)
+
+// Bounds of a crowd's way in.
+const (
+	maxDials     = 24 // at once: the server's accept queue is 32
+	loginTimeout = 10 * time.Second
+	firstPause   = 20 * time.Millisecond // before a dial that was refused is tried again; doubles
+	lastPause    = time.Second
+	socketBuffer = 8 << 20 // bytes
+)
+
+// crowd is many users on few sockets.
+type crowd struct {
+	addrs   []string
+	agenda  *agenda
+	hear    func(told)
+	sockets []*socket
+	readers sync.WaitGroup
+
+	mu        sync.Mutex
+	users     []*user // by number, so that a seed means the same; nil: not logged in
+	redirects int
+	logins    []time.Duration
+}
+
+// socket is a UDP socket and what quic-go has on it.
+type socket struct {
+	packets   *net.UDPConn
+	transport *quic.Transport
+}
+
+// newCrowd opens the sockets; the crowd has nobody yet.
+func newCrowd(addrs []string, sockets int, a *agenda, hear func(told)) (*crowd, error) {
+	c := &crowd{addrs: addrs, agenda: a, hear: hear}
+	for range sockets {
+		packets, err := net.ListenUDP("udp", &net.UDPAddr{})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("open a socket: %w", err), c.close())
+		}
+		_ = packets.SetReadBuffer(socketBuffer) // as much as the system gives
+		_ = packets.SetWriteBuffer(socketBuffer)
+		c.sockets = append(c.sockets, &socket{packets: packets, transport: &quic.Transport{Conn: packets, ConnectionIDLength: 8}})
+	}
+	return c, nil
+}
+
+// grow logs users in, spread over the addresses, until there are so many. It stops at the first that cannot.
+func (c *crowd) grow(ctx context.Context, prefix string, size int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slots := make(chan struct{}, maxDials)
+	var dials sync.WaitGroup
+	first := len(c.users)
+	c.users = append(c.users, make([]*user, max(0, size-first))...)
+	for i := first; i < size && ctx.Err() == nil; i++ {
+		slots <- struct{}{}
+		dials.Go(func() {
+			defer func() { <-slots }()
+			if err := c.enter(ctx, i, fmt.Sprint(prefix, i)); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	dials.Wait()
+	return context.Cause(ctx)
+}
+
+// enter logs one user in, and follows a redirect once.
+func (c *crowd) enter(ctx context.Context, i int, name string) error {
+	began := time.Now()
+	u, result, err := c.connect(ctx, i, c.addrs[i%len(c.addrs)], name)
+	if err != nil {
+		return err
+	}
+	moved := result.GetRedirect() != ""
+	if moved {
+		u.end()
+		if u, result, err = c.connect(ctx, i, result.GetRedirect(), name); err != nil {
+			return fmt.Errorf("redirected: %w", err)
+		}
+	}
+	c.mu.Lock()
+	c.users[i] = u
+	c.logins = append(c.logins, time.Since(began))
+	if moved {
+		c.redirects++
+	}
+	c.mu.Unlock()
+	c.beat(u, time.Duration(result.GetHeartbeatIntervalMs())*time.Millisecond)
+	return nil
+}
+
+// connect dials and logs in; a server that refuses connections for being busy is asked again.
+func (c *crowd) connect(ctx context.Context, i int, to, name string) (*user, *wire.LoginResult, error) {
+	addr, err := net.ResolveUDPAddr("udp", to)
+	if err != nil {
+		return nil, nil, fmt.Errorf("-addr %s: %w", to, err)
+	}
+	if !addr.IP.IsLoopback() {
+		return nil, nil, fmt.Errorf("-addr %s: not a loopback address, and users log in without tokens and trust any certificate", to)
+	}
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		conn, err := c.sockets[i%len(c.sockets)].transport.Dial(ctx, addr, tlsConfig, quicConfig)
+		if err == nil {
+			return c.login(ctx, conn, to, name)
+		}
+		wait := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return nil, nil, fmt.Errorf("%s cannot connect to %s: %w", name, to, err)
+		case <-wait.C:
+		}
+	}
+}
+
+var (
+	tlsConfig  = &tls.Config{InsecureSkipVerify: true, NextProtos: []string{wire.ALPN}, MinVersion: tls.VersionTLS13}
+	quicConfig = &quic.Config{
+		HandshakeIdleTimeout: loginTimeout, MaxIdleTimeout: 2 * time.Minute, DisablePathMTUDiscovery: true,
+		MaxIncomingStreams: -1, MaxIncomingUniStreams: -1,
+		InitialStreamReceiveWindow: 16 << 10, InitialConnectionReceiveWindow: 32 << 10,
+	}
+)
+
+func (c *crowd) login(ctx context.Context, conn *quic.Conn, to, name string) (*user, *wire.LoginResult, error) {
+	stream, err := conn.OpenStreamSync(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s at %s: %w", name, to, err)
+	}
+	u := &user{name: name, crowd: c, conn: conn, stream: stream, waiting: map[uint64]func(*wire.Response){}}
+	answered := make(chan *wire.Response, 1)
+	err = u.ask(&wire.ClientFrame{Body: &wire.ClientFrame_Login{Login: &wire.Login{
+		UserId: name, DeviceId: "load", Platform: wire.Platform_PLATFORM_LINUX, ClientVersion: "loadtest/1",
+	}}}, func(r *wire.Response) { answered <- r })
+	if err != nil {
+		u.end()
+		return nil, nil, fmt.Errorf("%s at %s: %w", name, to, err)
+	}
+	c.readers.Go(u.read)
+	select {
+	case r := <-answered:
+		if r.GetCode() == 0 && r.GetLogin() != nil {
+			return u, r.GetLogin(), nil
+		}
+		err = fmt.Errorf("login refused: %d %s", r.GetCode(), r.GetMessage())
+	case <-conn.Context().Done():
+		err = context.Cause(conn.Context())
+	case <-ctx.Done():
+		err = errors.New("no answer to the login")
+	}
+	u.end()
+	return nil, nil, fmt.Errorf("%s at %s: %w", name, to, err)
+}
+
+// beat keeps a user's heartbeats in the agenda, the first one at a random moment.
+func (c *crowd) beat(u *user, interval time.Duration) {
+	if interval <= 0 {
+		interval = 10 * time.Second
+	}
+	var next func(time.Time)
+	next = func(now time.Time) {
+		if u.beat(now, interval) == nil {
+			c.agenda.at(now.Add(interval), next)
+		}
+	}
+	c.agenda.at(time.Now().Add(rand.N(interval)), next)
+}
+
+// present are the users who have logged in. c.mu is held.
+func (c *crowd) present() []*user {
+	return slices.DeleteFunc(slices.Clone(c.users), func(u *user) bool { return u == nil })
+}
+
+// lost is how many connections have ended by themselves, and why the first ones did.
+func (c *crowd) lost() (count int, reasons []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, u := range c.present() {
+		if err := u.state(); err != nil && !errors.Is(err, errLeft) {
+			if count++; count <= maxSamples {
+				reasons = append(reasons, fmt.Sprint(u.name, ": ", err))
+			}
+		}
+	}
+	return count, reasons
+}
+
+// close ends all connections and waits for their readers.
+func (c *crowd) close() error {
+	c.mu.Lock()
+	users := c.present()
+	c.mu.Unlock()
+	for _, u := range users {
+		u.end()
+	}
+	var err error
+	for _, s := range c.sockets {
+		err = errors.Join(err, s.transport.Close(), s.packets.Close())
+	}
+	c.readers.Wait()
+	return err
+}

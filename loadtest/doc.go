@@ -1,0 +1,22 @@
+// Loadtest plays thousands of users against a Carillon service, measures it, and checks every call.
+//
+//	go run ./loadtest -spawn 1                          the call set-up, on a server of its own
+//	go run ./loadtest -scenario mixed -addr 127.0.0.1:7443
+//	go run ./loadtest compare RUN RUN
+//
+// A scenario (scenarios/*.yaml) says how many users there are, how many calls they make and of which kind. Each kind is a
+// story: the deeds of a call in order, and after each deed exactly what every device must hear (plot derives it from the
+// rules of the service). A call's machine follows its story: the next deed is done when all have heard all of the last one.
+// Anything else that is heard, or not heard in time, is a wrong outcome and fails the run, with the call's trace; and at the
+// end the users' lists must agree with what they were told.
+//
+// Calls begin on an absolute schedule, whatever became of those before them (open loop), and what is measured counts from the
+// scheduled instant, so a slow server cannot hide behind a load that waits for it.
+//
+// Concurrency: one goroutine reads each connection and drives the machines of the calls that it hears of; one goroutine, the
+// agenda's, does all that has its time: arrivals, deeds, heartbeats, deadlines. No call has a goroutine. Locks are taken in the
+// order book, call, user; tally and agenda are innermost.
+//
+// It does not speak through transport/client, whose clients have goroutines and retries of their own: it must see every frame,
+// and repairs nothing.
+package main

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const maxSockets = 64
+
+// options are the command line of a run.
+type options struct {
+	scenario   scenario
+	addrs      []string
+	spawn      int
+	binary     string
+	dsn        string
+	dataDir    string
+	serverCPUs string
+	loadCPUs   string
+	pids       []int
+	settings   []string
+	sockets    int
+	seed       uint64
+	out        string
+}
+
+// flagged is the command line before it is read.
+type flagged struct {
+	options
+	set             *flag.FlagSet
+	name            string
+	users           int
+	rate            float64
+	duration        time.Duration
+	warmup          time.Duration
+	addr, pid, conf string
+}
+
+func parseOptions(args []string, usage io.Writer) (options, error) {
+	f := &flagged{set: flag.NewFlagSet("loadtest", flag.ContinueOnError)}
+	f.set.SetOutput(usage)
+	f.set.Usage = func() {
+		fmt.Fprintf(usage, "usage: loadtest [flags]         scenarios: %s\n       loadtest compare A B     two runs: their names, or their .json files\n\n",
+			strings.Join(shippedNames(), ", "))
+		f.set.PrintDefaults()
+	}
+	f.declare()
+	if err := f.set.Parse(args); err != nil {
+		return options{}, err
+	}
+	if f.set.NArg() > 0 {
+		return options{}, fmt.Errorf("%q is no flag", f.set.Arg(0))
+	}
+	return f.complete()
+}
+
+func (f *flagged) declare() {
+	s := f.set
+	s.StringVar(&f.name, "scenario", "setup", "name of a shipped scenario, or a .yaml `file`")
+	s.IntVar(&f.users, "users", 0, "users, instead of the scenario's")
+	s.Float64Var(&f.rate, "rate", 0, "calls per second, instead of the scenario's")
+	s.DurationVar(&f.duration, "duration", 0, "time that is measured, instead of the scenario's")
+	s.DurationVar(&f.warmup, "warmup", 0, "time at half the rate before that, instead of the scenario's")
+	s.StringVar(&f.addr, "addr", "", "servers that run already: `host:port,...`, on loopback")
+	s.IntVar(&f.spawn, "spawn", 0, "start so many servers: one on its own store, more as a cluster (with -dsn)")
+	s.StringVar(&f.binary, "binary", "", "the servers' program, such as bin/carillon; default: built from the source")
+	s.StringVar(&f.dsn, "dsn", "", "PostgreSQL for the servers that -spawn starts")
+	s.StringVar(&f.dataDir, "data", "", "directory for their data, which is removed at the end; default: the system's for temporary files")
+	s.StringVar(&f.serverCPUs, "server-cpus", "", "`processors` of those servers, such as 0 or 0-1,3 (with taskset)")
+	s.StringVar(&f.loadCPUs, "load-cpus", "", "`processors` of this program")
+	s.StringVar(&f.pid, "pids", "", "further `processes` whose CPU and memory count as the servers', with their children: PostgreSQL's main process, servers of -addr")
+	s.StringVar(&f.conf, "set", "", "settings of the servers that -spawn starts: `CARILLON_KEY=value,...`")
+	s.IntVar(&f.sockets, "sockets", 4, "UDP sockets")
+	s.Uint64Var(&f.seed, "seed", 1, "of who calls whom, and how")
+	s.StringVar(&f.out, "out", "data/loadtest", "directory for the reports")
+}
+
+// complete reads what the flags name, and checks it all.
+func (f *flagged) complete() (o options, err error) {
+	if f.scenario, err = loadScenario(f.name); err != nil {
+		return o, err
+	}
+	sc := &f.scenario
+	f.set.Visit(func(one *flag.Flag) {
+		switch one.Name {
+		case "users":
+			sc.Users = f.users
+		case "rate":
+			sc.Rate = f.rate
+		case "duration":
+			sc.Duration = f.duration
+		case "warmup":
+			sc.Warmup = f.warmup
+		}
+	})
+	if err = sc.check(); err != nil {
+		return o, fmt.Errorf("scenario %s: %w", f.name, err)
+	}
+	if f.addr != "" {
+		f.addrs = strings.Split(f.addr, ",")
+	}
+	for _, a := range f.addrs {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return o, fmt.Errorf("-addr %s: is not host:port", a)
+		}
+	}
+	if f.pid != "" {
+		for p := range strings.SplitSeq(f.pid, ",") {
+			n, err := strconv.Atoi(p)
+			if err != nil || n < 1 {
+				return o, fmt.Errorf("-pids %s: is not a list of process numbers", f.pid)
+			}
+			f.pids = append(f.pids, n)
+		}
+	}
+	if f.conf != "" {
+		f.settings = strings.Split(f.conf, ",")
+	}
+	return f.options, f.check()
+}
+
+func (o *options) check() error {
+	for _, s := range o.settings {
+		if !strings.HasPrefix(s, "CARILLON_") || !strings.Contains(s, "=") {
+			return fmt.Errorf("-set %s: is not CARILLON_KEY=value", s)
+		}
+	}
+	for name, list := range map[string]string{"-server-cpus": o.serverCPUs, "-load-cpus": o.loadCPUs} {
+		if list != "" && cpuNumbers(list) == nil {
+			return fmt.Errorf("%s %s: is not a list of processors such as 0,2-3", name, list)
+		}
+	}
+	switch {
+	case o.spawn < 0 || o.spawn > maxSpawn:
+		return fmt.Errorf("-spawn: %d is not within 0..%d", o.spawn, maxSpawn)
+	case (o.spawn > 0) == (len(o.addrs) > 0):
+		return errors.New("what is to be attacked? either -spawn or -addr")
+	case o.spawn > 1 && o.dsn == "":
+		return fmt.Errorf("-spawn %d needs -dsn: the nodes of a cluster share a PostgreSQL", o.spawn)
+	case o.spawn == 0 && (o.dsn != "" || o.binary != "" || o.serverCPUs != "" || len(o.settings) > 0):
+		return errors.New("-dsn, -binary, -set and -server-cpus are for servers that -spawn starts")
+	case o.sockets < 1 || o.sockets > maxSockets:
+		return fmt.Errorf("-sockets: %d is not within 1..%d", o.sockets, maxSockets)
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Bounds of what is kept of a run.
+const (
+	maxSamples  = 20 // failures and connection errors that are told in full
+	maxAudit    = 10_000
+	maxSeconds  = 100_000
+	histLowest  = 1          // µs
+	histHighest = 60_000_000 // µs; longer counts as that
+	histDigits  = 3
+)
+
+// tally counts and measures. Its lock is the innermost.
+type tally struct {
+	audit int // calls kept for the audit
+
+	mu        sync.Mutex
+	latencies [metrics]*hdrhistogram.Histogram
+	offered   int // calls that were due and counted
+	skipped   int // calls that were due when too many were in flight
+	outcomes  map[string]*outcomes
+	checked   int // calls of the warm-up
+	codes     map[uint32]int
+	repeats   int
+	wrong     int // with those of the warm-up
+	failures  []failure
+	finished  []record
+	sampled   int // calls that finished could have taken
+
+	rings   *hdrhistogram.Histogram // of this second
+	begun   int                     // in this second
+	done    int
+	last    time.Time // when the last call that counts was over, less what it lasts by itself
+	failed  int
+	seconds []second
+}
+
+// outcomes of the calls of one story.
+type outcomes struct {
+	Right   int `json:"right"`
+	Refused int `json:"refused"`
+	Wrong   int `json:"wrong"`
+}
+
+// failure is a call that went wrong.
+type failure struct {
+	Story string   `json:"story"`
+	Call  uint64   `json:"call,string"`
+	Why   string   `json:"why"`
+	Cast  []string `json:"cast"`
+	Trace []string `json:"trace"`
+}
+
+// record is a call that went right, for the audit.
+type record struct {
+	id    uint64
+	story *story
+	users []*user
+}
+
+// second is one second of the run.
+type second struct {
+	At       float64 `json:"at_s"`
+	Begun    int     `json:"begun"`
+	Done     int     `json:"done"`
+	Failed   int     `json:"failed"`
+	InFlight int     `json:"in_flight"`
+	RingP50  float64 `json:"ring_p50_ms"`
+	RingP99  float64 `json:"ring_p99_ms"`
+	CPU      float64 `json:"server_cpu_s"` // used in this second
+	Memory   int64   `json:"server_resident_bytes"`
+}
+
+func newTally(audit int) *tally {
+	t := &tally{audit: audit, outcomes: map[string]*outcomes{}, codes: map[uint32]int{}, rings: newHistogram()}
+	for i := range t.latencies {
+		t.latencies[i] = newHistogram()
+	}
+	return t
+}
+
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(histLowest, histHighest, histDigits)
+}
+
+func put(h *hdrhistogram.Histogram, d time.Duration) {
+	_ = h.RecordValue(min(max(d.Microseconds(), histLowest), histHighest)) // in its range
+}
+
+// measure takes a sample; of calls that don't count it takes none.
+func (t *tally) measure(counts bool, s sample) {
+	if !counts {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	put(t.latencies[s.of], s.took)
+	if s.of == ringMetric {
+		put(t.rings, s.took)
+	}
+}
+
+// began counts a call that was due; it began only if it was not skipped.
+func (t *tally) began(counts, skipped bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if skipped {
+		t.skipped++
+		return
+	}
+	t.begun++
+	if counts {
+		t.offered++
+	}
+}
+
+// ended notes for the present second that a call is over. c.mu is held.
+func (t *tally) ended(c *call, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.counts {
+		if end := now.Add(-c.machine.story.lasts(c.machine.timing)); end.After(t.last) {
+			t.last = end
+		}
+	}
+	if c.machine.ending == right {
+		t.done++
+	} else {
+		t.failed++
+	}
+}
+
+// ending is when the last call that counts would have been over had it lasted no time; zero: there was none.
+func (t *tally) ending() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
+}
+
+// retired takes a call's outcome, for good. c.mu is held.
+func (t *tally) retired(c *call) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := c.machine
+	t.repeats += m.repeats
+	if m.code != 0 {
+		t.codes[m.code]++
+	}
+	if m.ending == wrong {
+		t.wrong++
+		if len(t.failures) < maxSamples {
+			t.failures = append(t.failures, failure{Story: m.story.name, Call: m.id, Why: m.why, Cast: m.cast, Trace: m.lines()})
+		}
+	}
+	if m.ending == right {
+		t.remember(record{id: m.id, story: m.story, users: c.users})
+	}
+	if !c.counts {
+		t.checked++
+		return
+	}
+	o := t.outcomes[m.story.name]
+	if o == nil {
+		o = &outcomes{}
+		t.outcomes[m.story.name] = o
+	}
+	switch m.ending {
+	case right:
+		o.Right++
+	case refused:
+		o.Refused++
+	default:
+		o.Wrong++
+	}
+}
+
+// remember keeps a random choice of all calls, each with the same chance. t.mu is held.
+func (t *tally) remember(r record) {
+	t.sampled++
+	if len(t.finished) < t.audit {
+		t.finished = append(t.finished, r)
+	} else if i := rand.IntN(t.sampled); i < t.audit {
+		t.finished[i] = r
+	}
+}
+
+// tick closes a second.
+func (t *tally) tick(s second) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.Begun, s.Done, s.Failed = t.begun, t.done, t.failed
+	s.RingP50, s.RingP99 = quantile(t.rings, 50), quantile(t.rings, 99)
+	t.begun, t.done, t.failed = 0, 0, 0
+	t.rings.Reset()
+	if len(t.seconds) < maxSeconds {
+		t.seconds = append(t.seconds, s)
+	}
+}
+
+// quantile is in milliseconds.
+func quantile(h *hdrhistogram.Histogram, percent float64) float64 {
+	if h.TotalCount() == 0 {
+		return 0
+	}
+	return float64(h.ValueAtQuantile(percent)) / 1000
+}

@@ -48,6 +48,13 @@ func millis(n uint32) time.Duration { return time.Duration(n) * time.Millisecond
 
 func callOf(s *wire.CallSnapshot) CallInfo { return callOn(s, time.Now()) }
 
+// ringOf is callOn for an invitation: one with no time left is over, and not one that rings for ever.
+func ringOf(s *wire.CallSnapshot, arrived time.Time) CallInfo {
+	call := callOn(s, arrived)
+	call.RingUntil = arrived.Add(call.Remaining)
+	return call
+}
+
 // callOn converts a snapshot that arrived at an instant of this machine's clock.
 func callOn(s *wire.CallSnapshot, arrived time.Time) CallInfo {
 	if s == nil {
@@ -107,7 +114,7 @@ func eventOf(e *wire.Event) Event {
 	case *wire.Event_CallInvitationCreated:
 		return CallInvitationCreated{EventInfo: info, Call: callOf(k.CallInvitationCreated)}
 	case *wire.Event_CallInvitationReceived:
-		return CallInvitationReceived{EventInfo: info, Call: callOf(k.CallInvitationReceived)}
+		return CallInvitationReceived{EventInfo: info, Call: ringOf(k.CallInvitationReceived, time.Now())}
 	case *wire.Event_CallInvitationCancelled:
 		v := k.CallInvitationCancelled
 		return CallInvitationCancelled{EventInfo: info, Inviter: v.GetInviter(), Mode: Mode(v.GetMode()), ExtendedData: v.GetExtendedData()}

@@ -194,6 +194,20 @@ func TestRingStopsWithoutTheServer(t *testing.T) {
 	})
 }
 
+// An invitation that comes when its time is over does not ring for its whole time-out.
+func TestAnInvitationWithoutTimeLeft(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, p := w.connect(w.config())
+		p.tell(receivedEvent(ringing(7, 1, 0)))
+		if until := event[CallInvitationReceived](w).Call.RingUntil; until.IsZero() || until.After(time.Now()) {
+			t.Errorf("rings until %v", until)
+		}
+		if e := event[CallInvitationTimeout](w); !e.Local || len(c.Calls()) != 0 {
+			t.Errorf("event %+v, calls %+v", e, c.Calls())
+		}
+	})
+}
+
 // While connected the server has the word, for a moment past the end.
 func TestRingWaitsForTheServer(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -190,9 +190,6 @@ func (t *table) rings(call CallInfo) bool {
 	if g, over := t.graves[call.CallID]; over && g.silenced && g.version == call.Version {
 		return false
 	}
-	if call.RingUntil.IsZero() {
-		call.RingUntil = time.Now().Add(call.Timeout)
-	}
 	t.see(call)
 	if k = t.live[call.CallID]; k == nil || !t.own(&k.CallInfo).Pending() {
 		return false

@@ -15,6 +15,7 @@ import (
 // notStored are the fields that a record leaves out, because only the living owner of a call knows them.
 var notStored = map[string]bool{
 	"call.State.LingerFrom":         true,
+	"call.State.Belated":            true,
 	"call.Participant.Sent":         true,
 	"call.Participant.RetryAt":      true,
 	"call.Participant.WatchedUntil": true,
@@ -65,7 +66,7 @@ func filled(t testing.TB) call.State {
 
 // stored is what a record keeps of s: soft fields gone, Sent as Told, empty lists nil.
 func stored(s call.State) call.State {
-	s.LingerFrom = 0
+	s.LingerFrom, s.Belated = 0, false
 	users := append([]call.Participant(nil), s.Users...)
 	for i := range users {
 		p := &users[i]
@@ -108,7 +109,7 @@ func TestSoftFieldsAreNotStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.LingerFrom = 900
+	s.LingerFrom, s.Belated = 900, true
 	for i := range s.Users {
 		p := &s.Users[i]
 		p.Sent, p.RetryAt, p.WatchedUntil, p.OfflineSince = 901, 902, 903, 904

@@ -90,7 +90,7 @@ func (s State) Resume() State {
 		p := &users[i]
 		p.Sent, p.RetryAt, p.WatchedUntil, p.OfflineSince = s.Seq, 0, 0, 0
 	}
-	s.Users, s.LingerFrom = users, 0
+	s.Users, s.LingerFrom, s.Belated = users, 0, false
 	return s
 }
 

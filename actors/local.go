@@ -15,12 +15,12 @@ type table[K comparable] struct {
 	alarms *alarms[K]
 	shards [tableShards]tableShard[K]
 	hash   func(K) uint64
+	gone   sync.WaitGroup // activations that have not stopped yet
 
 	// Where keys are spread over nodes; by itself a table has them all.
 	enter func(K) (*atomic.Int64, bool) // whether the key can be used here now; the counter, if any, keeps it so
 	owned func(K) bool                  // whether it belongs here, even if it cannot be used yet
 	route func(K, any)                  // sends a message to wherever the key belongs
-	gone  sync.WaitGroup                // activations that have not stopped yet
 }
 
 const tableShards = 64

@@ -102,12 +102,10 @@ func (h *handoff) claim(prev, next *View) {
 }
 
 // claimed lists what this node still holds of what it has lost, and what it has used without the other's knowledge.
-func (h *handoff) claimed(node string) []uint16 {
+func (h *handoff) claimed(c *claim) []uint16 {
 	all := setOf(h.held())
-	if c := h.claims[node]; c != nil {
-		for i := range all {
-			all[i] |= c.used[i]
-		}
+	for i := range all {
+		all[i] |= c.used[i]
 	}
 	return slices.Collect(all.all())
 }

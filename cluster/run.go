@@ -134,10 +134,10 @@ func (s *state) open(shards []uint16) {
 // confess tells a node that has come into this view what was used here without its knowledge, and then what still is: what
 // it was told under a view that it did not have, it has not understood.
 func (s *state) confess(node string) {
-	if claimed := s.handoff.claimed(node); len(claimed) > 0 {
-		s.notify(node, kindDone, notice{version: s.View().Version, shards: claimed})
+	if c := s.handoff.claims[node]; c != nil {
+		s.notify(node, kindDone, notice{version: s.View().Version, shards: s.handoff.claimed(c)})
+		delete(s.handoff.claims, node)
 	}
-	delete(s.handoff.claims, node)
 	s.tell(node, 0)
 }
 

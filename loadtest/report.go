@@ -31,6 +31,7 @@ type report struct {
 	Failures  []failure            `json:"failures"`
 	Lost      []string             `json:"lost_connections"`
 	Seconds   []second             `json:"seconds"`
+	Moments   []moment             `json:"moments"`
 }
 
 // counts are of the calls that count, unless said.

@@ -79,6 +79,12 @@ type second struct {
 	Memory   int64   `json:"server_resident_bytes"`
 }
 
+// moment is something that was done to the servers while they were measured.
+type moment struct {
+	At   float64 `json:"at_s"` // on the clock of the seconds
+	What string  `json:"what"` // such as "n2 is killed"
+}
+
 func newTally(audit int) *tally {
 	t := &tally{audit: audit, outcomes: map[string]*outcomes{}, codes: map[uint32]int{}, rings: newHistogram()}
 	for i := range t.latencies {

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -17,10 +18,6 @@ import (
 
 // exitAtOnce is the exit code after a second signal.
 const exitAtOnce = 130
-
-// gcPercent is how much garbage may be on top of what lives: most of that is idle connections, which are many and never
-// become garbage, so a tighter bound saves memory and costs little. The environment's GOGC goes first.
-const gcPercent = 60
 
 func serveCommand() *cobra.Command {
 	command := &cobra.Command{
@@ -38,8 +35,12 @@ func serveCommand() *cobra.Command {
 			defer stop()
 			log := newLogger(cfg.Log, cfg.Node.Name, command.ErrOrStderr())
 			slog.SetDefault(log) // what libraries log comes out alike
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(gcPercent)
+			var collecting sync.WaitGroup
+			defer collecting.Wait()
+			ends, end := context.WithCancel(command.Context())
+			defer end()
+			if os.Getenv("GOGC") == "" { // the environment goes first
+				collecting.Go(func() { collect(ends) })
 			}
 			return serve(ctx, cfg, log, command.OutOrStdout())
 		},

@@ -1,0 +1,51 @@
+package main
+
+import "testing"
+
+func TestCollection(t *testing.T) {
+	const mb = 1 << 20
+	for name, c := range map[string]struct {
+		live, perSecond uint64
+		want            int
+	}{
+		"a small node at work collects rarely":           {live: 50 * mb, perSecond: 40 * mb, want: 512},
+		"a small node at rest keeps little":              {live: 50 * mb, perSecond: mb, want: gcPercent},
+		"a small node with little to do waits as long":   {live: 50 * mb, perSecond: 10 * mb, want: 160},
+		"a large node keeps to its share":                {live: 1000 * mb, perSecond: 80 * mb, want: gcPercent},
+		"what lives may grow before it is marked again":  {live: 2 * mb, perSecond: 80 * mb, want: maxGCPercent},
+		"nothing has been marked yet, nothing allocated": {want: gcPercent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			under := &collection{percent: gcPercent}
+			got := 0
+			for i := range uint64(20) {
+				got = under.next(c.live, (i+1)*c.perSecond)
+			}
+			if got < c.want*7/10 || got > c.want*13/10 { // small changes are not followed
+				t.Errorf("%d %%, expected about %d %%", got, c.want)
+			}
+			if again := under.next(c.live, 21*c.perSecond); again != got {
+				t.Errorf("%d %% becomes %d %%, and nothing has changed", got, again)
+			}
+		})
+	}
+}
+
+func TestCollectionOfANodeThatComesToRest(t *testing.T) {
+	const mb = 1 << 20
+	c := &collection{percent: gcPercent}
+	allocated := uint64(0)
+	for range 10 {
+		allocated += 40 * mb
+		c.next(50*mb, allocated)
+	}
+	if c.percent <= gcPercent {
+		t.Fatalf("%d %% at work", c.percent)
+	}
+	for range 30 {
+		c.next(50*mb, allocated)
+	}
+	if c.percent != gcPercent {
+		t.Errorf("%d %% at rest", c.percent)
+	}
+}

@@ -63,12 +63,12 @@ func TestSnapshots(t *testing.T) {
 	over := ended(testCall())
 	var out golden
 	for _, u := range []call.UserID{"alice", "bob", "carol", "dave", "frank", "mallory"} {
-		out.add(string(u), snapshot(&s, u, call.DeviceID(u[:1]+"1"), now))
+		out.add(string(u), shown(t, &s, u, call.DeviceID(u[:1]+"1"), now))
 	}
-	out.add("carol, another device", snapshot(&s, "carol", "c2", now))
-	out.add("bob, past his deadline", snapshot(&s, "bob", "b1", now.Add(time.Minute)))
-	out.add("alice, after the end", snapshot(&over, "alice", "a1", now))
-	out.add("bob, after the end", snapshot(&over, "bob", "b1", now))
+	out.add("carol, another device", shown(t, &s, "carol", "c2", now))
+	out.add("bob, past his deadline", shown(t, &s, "bob", "b1", now.Add(time.Minute)))
+	out.add("alice, after the end", shown(t, &over, "alice", "a1", now))
+	out.add("bob, after the end", shown(t, &over, "bob", "b1", now))
 	out.check(t, "snapshots")
 }
 
@@ -123,6 +123,16 @@ func TestAnswers(t *testing.T) {
 	out.add("no such call", one(t, answerFrame(&none, &command{Request: 4}, &call.Refusal{Code: call.NoSuchCall, Message: "call does not exist"}, now)))
 	out.add("too frequent", one(t, refusal(5, &call.Refusal{Code: call.TooFrequent, Message: "requests: too many from this device"}, 1500*time.Microsecond)))
 	out.check(t, "answers")
+}
+
+// shown is a snapshot as a client reads it.
+func shown(t *testing.T, s *call.State, viewer call.UserID, device call.DeviceID, now time.Time) *wire.CallSnapshot {
+	t.Helper()
+	out := &wire.CallSnapshot{}
+	if err := proto.Unmarshal(snapshotOf(s, viewer, device, now), out); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // one is the frame that the bytes are, and nothing behind it.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"carillon/actors/call"
 	"carillon/actors/session"
 	"carillon/transport/wire"
@@ -206,6 +204,7 @@ func (a *sessionActor) welcome(e session.Welcome) {
 		result.Redirect = a.cfg.Advertise
 	}
 	size := 0
+	var sync [][]byte
 	var rings []byte
 	for _, s := range e.Synced {
 		if len(s.Snapshot) == 0 {
@@ -215,13 +214,10 @@ func (a *sessionActor) welcome(e session.Welcome) {
 			result.SyncTruncated = true
 			break
 		}
-		snap := &wire.CallSnapshot{}
-		if err := proto.Unmarshal(s.Snapshot, snap); err == nil {
-			result.Sync = append(result.Sync, snap)
-		}
+		sync = append(sync, s.Snapshot)
 		rings = append(rings, s.Ring...)
 	}
-	answer := responseFrame(&wire.Response{RequestId: e.Login.Request, Result: &wire.Response_Login{Login: result}})
+	answer := loginFrame(e.Login.Request, result, sync)
 	answer = append(answer, rings...)
 	answers := 1
 	for _, held := range e.Held {
@@ -247,20 +243,17 @@ func (a *sessionActor) list(m *list) {
 		return
 	}
 	a.cfg.Watch.operation("queryCallInvitationList", call.OK, a.host.Now().Sub(m.At))
-	page := &wire.CallList{NextFlag: uint64(next)}
+	var page [][]byte
 	size, now := 0, a.host.Now()
 	for i := range calls {
-		snap := snapshot(&calls[i], a.user, m.Device, now)
-		if size += proto.Size(snap); size > maxPageBytes && i > 0 {
-			page.NextFlag = uint64(calls[i-1].ID)
+		snap := snapshotOf(&calls[i], a.user, m.Device, now)
+		if size += len(snap); size > maxPageBytes && i > 0 {
+			next = calls[i-1].ID
 			break
 		}
-		page.Calls = append(page.Calls, snap)
+		page = append(page, snap)
 	}
-	a.peers.ToGateway(m.Conn, output{
-		Frames:  responseFrame(&wire.Response{RequestId: m.Request, Result: &wire.Response_List{List: page}}),
-		Answers: 1,
-	})
+	a.peers.ToGateway(m.Conn, output{Frames: listFrame(m.Request, page, next), Answers: 1})
 }
 
 // maxPageBytes is how much of a frame the snapshots of a sync or a page may fill.

@@ -26,7 +26,7 @@ func word(s *call.State, id call.ID, m ask, now time.Time) session.Synced {
 	if p == nil || (!s.LiveFor(m.User) && (!m.Known || s.Version <= m.Since)) {
 		return out
 	}
-	out.Snapshot = marshal(snapshot(s, m.User, m.Device, now))
+	out.Snapshot = snapshotOf(s, m.User, m.Device, now)
 	if p.State.Pending() && s.Open() && !m.Known {
 		ring := s.Ring(p)
 		out.Ring = eventFrame(s, &ring, now)

@@ -94,12 +94,8 @@ func (a *audit) wrong(format string, args ...any) {
 
 // agrees compares what the server keeps of a call with its story's end.
 func (one record) agrees(s *wire.CallSnapshot) error {
-	var names cast
-	for _, u := range one.users {
-		names = append(names, u.name)
-	}
 	var f fact
-	if err := names.snapshot(&f, s); err != nil {
+	if err := one.cast.snapshot(&f, s); err != nil {
 		return err
 	}
 	want := fact{version: one.story.version, states: one.story.last, over: true, reason: one.story.reason}

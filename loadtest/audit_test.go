@@ -8,7 +8,7 @@ import (
 )
 
 func TestListsAgree(t *testing.T) {
-	one := record{id: 9, story: storyNamed("rejected"), users: []*user{{name: "ann"}, {name: "bob"}}}
+	one := record{id: 9, story: storyNamed("rejected"), cast: cast{"ann", "bob"}}
 	list := func() *wire.CallSnapshot {
 		return &wire.CallSnapshot{
 			CallId: 9, Version: 2, State: wire.CallState_CALL_STATE_ENDED, EndReason: wire.Reason_REASON_REJECTED,

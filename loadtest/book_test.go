@@ -12,8 +12,8 @@ func bench(t *testing.T, s *story) (*run, *call) {
 	t.Helper()
 	r := &run{agenda: newAgenda(), book: newBook(), tally: newTally(10)}
 	c := &call{run: r, name: "call", counts: true, machine: newMachine(s, people[:s.cast], usual, noon)}
-	for _, name := range people[:s.cast] {
-		c.users = append(c.users, &user{name: name, lost: errLeft})
+	for i, name := range people[:s.cast] {
+		c.devices[i] = &user{name: name, device: firstID, lost: errLeft}
 	}
 	r.book.add(c)
 	return r, c
@@ -29,23 +29,23 @@ func changedEvent(id, version uint64, by string, users ...*wire.CallUser) *wire.
 func TestEventsWaitForTheName(t *testing.T) {
 	r, c := bench(t, storyNamed("answered"))
 	users := []*wire.CallUser{{UserId: "ann", State: accepted}, {UserId: "bob", State: inviting}}
-	r.book.tell(told{user: c.users[roleA], event: changedEvent(9, 1, "ann", users...), at: noon})
+	r.book.tell(told{user: c.devices[devA], event: changedEvent(9, 1, "ann", users...), at: noon})
 	if c.machine.id != 0 || len(c.machine.trace) != 0 {
 		t.Fatalf("heard too early: %v", c.machine.lines())
 	}
 	named := &wire.Event{CallId: 9, Version: 1, ActingUser: "ann", Kind: &wire.Event_CallInvitationCreated{
 		CallInvitationCreated: &wire.CallSnapshot{Version: 1, ExtendedData: "call", State: wire.CallState_CALL_STATE_STARTED, Users: users},
 	}}
-	r.book.tell(told{user: c.users[roleA], event: named, at: noon})
-	if c.machine.ending != going || c.machine.id != 9 || c.machine.devices[roleA].step != 2 {
-		t.Fatalf("call %d, step %d: %s", c.machine.id, c.machine.devices[roleA].step, c.machine.why)
+	r.book.tell(told{user: c.devices[devA], event: named, at: noon})
+	if c.machine.ending != going || c.machine.id != 9 || c.machine.devices[devA].step != 2 {
+		t.Fatalf("call %d, step %d: %s", c.machine.id, c.machine.devices[devA].step, c.machine.why)
 	}
 	if late, strange := r.book.stray(); late+strange != 0 || r.book.open() != 1 {
 		t.Errorf("%d late, %d strange, %d open", late, strange, r.book.open())
 	}
 	r.book.remove("call", 9)
-	r.book.tell(told{user: c.users[roleA], event: named, at: noon})
-	r.book.tell(told{user: c.users[roleA], event: changedEvent(10, 1, "ann"), at: noon})
+	r.book.tell(told{user: c.devices[devA], event: named, at: noon})
+	r.book.tell(told{user: c.devices[devA], event: changedEvent(10, 1, "ann"), at: noon})
 	if late, strange := r.book.stray(); late != 1 || strange != 1 || r.book.open() != 0 {
 		t.Errorf("%d late, %d strange, %d open", late, strange, r.book.open())
 	}

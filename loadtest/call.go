@@ -18,11 +18,14 @@ type call struct {
 	run    *run
 	name   string // its extended data, unique in the run
 	counts bool   // in the figures; calls of the warm-up are only checked
-	users  []*user
 
 	mu       sync.Mutex
 	machine  *machine
+	devices  [maxDevices]*user // nil: not logged in
+	visitors []*user           // of those
+	seats    []*seat           // of the visitors who have not set out yet
 	retiring bool
+	retired  bool
 }
 
 // begin does the first deed and watches over the call from now on.
@@ -44,7 +47,14 @@ func (c *call) act(stage int, now time.Time) {
 		c.run.tally.measure(c.counts, sample{lagMetric, now.Sub(m.due)})
 	}
 	m.note(line{at: now, text: g.by.String() + " sends " + g.do.String()})
-	err := c.users[g.by].ask(c.frame(g), func(r *wire.Response) { c.answered(g.by, r, time.Now()) })
+	if g.do == login {
+		c.summon(g.by)
+		return
+	}
+	err := errLeft
+	if u := c.devices[g.by]; u != nil {
+		err = u.ask(c.frame(g), func(r *wire.Response) { c.answered(g, r, time.Now()) })
+	}
 	if err != nil {
 		m.fail(now, "%v cannot send %v: %v", g.by, g.do, err)
 		c.proceed(now, false)
@@ -75,28 +85,35 @@ func (c *call) frame(g *stage) *wire.ClientFrame {
 		return &wire.ClientFrame{Body: &wire.ClientFrame_CallJoin{CallJoin: &wire.CallJoin{CallId: id}}}
 	case quit:
 		return &wire.ClientFrame{Body: &wire.ClientFrame_CallQuit{CallQuit: &wire.CallQuit{CallId: id}}}
+	case list:
+		return &wire.ClientFrame{Body: &wire.ClientFrame_QueryCallInvitationList{QueryCallInvitationList: &wire.QueryCallInvitationList{}}}
 	default:
 		return &wire.ClientFrame{Body: &wire.ClientFrame_CallEnd{CallEnd: &wire.CallEnd{CallId: id}}}
 	}
 }
 
-// answered takes the answer to a deed of r.
-func (c *call) answered(r role, answer *wire.Response, now time.Time) {
+// answered takes the answer to the deed of a stage.
+func (c *call) answered(g *stage, answer *wire.Response, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.reply(g, answer, now)
+}
+
+// reply is answered with c.mu held.
+func (c *call) reply(g *stage, answer *wire.Response, now time.Time) {
 	m := c.machine
 	if code := answer.GetCode(); code != 0 {
 		m.refuse(code, answer.GetMessage(), now)
 		c.proceed(now, false)
 		return
 	}
-	f, err := m.cast.answer(answer)
+	f, err := m.cast.reply(g.do, m.id, answer)
 	if err != nil {
-		m.fail(now, "the answer to %v %v", r, err)
+		m.fail(now, "the answer to %v's %v %v", g.by, g.do, err)
 		c.proceed(now, false)
 		return
 	}
-	c.proceed(now, m.hear(r, f, now))
+	c.proceed(now, m.hear(g.by, f, now))
 }
 
 // hear takes an event that one of the cast was told. c.mu is held.
@@ -108,23 +125,27 @@ func (c *call) hear(u *user, e *wire.Event, now time.Time) {
 		c.proceed(now, false)
 		return
 	}
+	d := r.device(u.device)
 	ring := e.GetCallInvitationReceived()
 	if ring != nil { // a device acknowledges whatever rings
 		_ = u.send(&wire.ClientFrame{Body: &wire.ClientFrame_InvitationReceipt{InvitationReceipt: &wire.InvitationReceipt{CallId: e.GetCallId()}}})
 	}
 	f, err := m.cast.event(e)
 	if err != nil {
-		m.fail(now, "an event to %v %v", r, err)
+		m.fail(now, "an event to %v %v", d, err)
 		c.proceed(now, false)
 		return
 	}
-	if f.kind == timedOut {
-		m.expired(r, e.GetTimeMs(), now)
+	switch {
+	case f.kind == created:
+		m.begun(e.GetCallInvitationCreated().GetCreateTimeMs(), now)
+	case f.reason == wire.Reason_REASON_NO_ANSWER:
+		m.expired(d, e.GetTimeMs(), now)
 	}
 	repeats := m.repeats
-	next := m.hear(r, f, now)
+	next := m.hear(d, f, now)
 	if ring != nil && m.repeats == repeats {
-		m.rings(r, ring, now)
+		m.rings(d, ring, now)
 	}
 	c.proceed(now, next)
 }
@@ -158,11 +179,53 @@ func (c *call) watch(now time.Time) {
 	}
 }
 
-// retire ends the call's life here.
+// retire ends the call's life here. Its visitors log out.
 func (c *call) retire(time.Time) {
 	c.mu.Lock()
-	id := c.machine.id
+	id, visitors, seats := c.machine.id, c.visitors, c.seats
+	c.retired, c.seats = true, nil
 	c.run.tally.retired(c)
 	c.mu.Unlock()
 	c.run.book.remove(c.name, id)
+	for _, u := range visitors {
+		u.logOut()
+	}
+	for _, p := range seats {
+		p.free()
+	}
+}
+
+// summon has a visitor's device set out for the call. c.mu is held.
+func (c *call) summon(d device) {
+	g := c.machine.present()
+	v := visit{seat: c.seats[0], user: c.machine.cast[d.role()], device: d.id()}
+	c.seats = c.seats[1:]
+	v.answered = func(u *user, r *wire.Response) { c.visited(g, u, r, time.Now()) }
+	v.failed = func(err error) { c.unvisited(d, err, time.Now()) }
+	c.run.crowd.receive(v)
+}
+
+// visited takes the answer to a visitor's login, before anything else that he is told.
+func (c *call) visited(g *stage, u *user, answer *wire.Response, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if answer.GetCode() == 0 {
+		if c.retired {
+			u.logOut()
+			return
+		}
+		c.devices[g.by] = u
+		c.visitors = append(c.visitors, u)
+	}
+	c.reply(g, answer, now)
+}
+
+// unvisited notes that a visitor could not come.
+func (c *call) unvisited(d device, err error, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.machine.ending == going {
+		c.machine.fail(now, "%v cannot log in: %v", d, err)
+		c.proceed(now, false)
+	}
 }

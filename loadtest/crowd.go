@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -33,10 +34,20 @@ type crowd struct {
 	sockets []*socket
 	readers sync.WaitGroup
 
+	visits  chan visit
+	doors   sync.WaitGroup // who receives them
+	dismiss context.CancelFunc
+
 	mu        sync.Mutex
 	users     []*user // by number, so that a seed means the same; nil: not logged in
 	redirects int
 	logins    []time.Duration
+
+	visitors map[*user]struct{}
+	visited  int      // visits so far
+	seats    int      // taken by visitors, of maxVisitors
+	left     int      // visitors' connections that have ended by themselves
+	reasons  []string // why the first ones did
 }
 
 // socket is a UDP socket and what quic-go has on it.
@@ -47,7 +58,7 @@ type socket struct {
 
 // newCrowd opens the sockets; the crowd has nobody yet.
 func newCrowd(addrs []string, sockets int, a *agenda, hear func(told)) (*crowd, error) {
-	c := &crowd{addrs: addrs, agenda: a, hear: hear}
+	c := &crowd{addrs: addrs, agenda: a, hear: hear, visits: make(chan visit, maxVisitors), visitors: map[*user]struct{}{}, dismiss: func() {}}
 	for range sockets {
 		packets, err := net.ListenUDP("udp", &net.UDPAddr{})
 		if err != nil {
@@ -84,14 +95,15 @@ func (c *crowd) grow(ctx context.Context, prefix string, size int) error {
 // enter logs one user in, and follows a redirect once.
 func (c *crowd) enter(ctx context.Context, i int, name string) error {
 	began := time.Now()
-	u, result, err := c.connect(ctx, i, c.addrs[i%len(c.addrs)], name)
+	v := visit{user: name, device: firstID}
+	u, result, err := c.connect(ctx, i, c.addrs[i%len(c.addrs)], v)
 	if err != nil {
 		return err
 	}
 	moved := result.GetRedirect() != ""
 	if moved {
 		u.end()
-		if u, result, err = c.connect(ctx, i, result.GetRedirect(), name); err != nil {
+		if u, result, err = c.connect(ctx, i, result.GetRedirect(), v); err != nil {
 			return fmt.Errorf("redirected: %w", err)
 		}
 	}
@@ -106,8 +118,8 @@ func (c *crowd) enter(ctx context.Context, i int, name string) error {
 	return nil
 }
 
-// connect dials and logs in; a server that refuses connections for being busy is asked again.
-func (c *crowd) connect(ctx context.Context, i int, to, name string) (*user, *wire.LoginResult, error) {
+// connect dials and logs a device in, a visitor's if it has a seat; a server that refuses connections for being busy is asked again.
+func (c *crowd) connect(ctx context.Context, i int, to string, v visit) (*user, *wire.LoginResult, error) {
 	addr, err := net.ResolveUDPAddr("udp", to)
 	if err != nil {
 		return nil, nil, fmt.Errorf("-addr %s: %w", to, err)
@@ -120,13 +132,13 @@ func (c *crowd) connect(ctx context.Context, i int, to, name string) (*user, *wi
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		conn, err := c.sockets[i%len(c.sockets)].transport.Dial(ctx, addr, tlsConfig, quicConfig)
 		if err == nil {
-			return c.login(ctx, conn, to, name)
+			return c.login(ctx, conn, to, v)
 		}
 		wait := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			wait.Stop()
-			return nil, nil, fmt.Errorf("%s cannot connect to %s: %w", name, to, err)
+			return nil, nil, fmt.Errorf("%s cannot connect to %s: %w", v.user, to, err)
 		case <-wait.C:
 		}
 	}
@@ -141,21 +153,28 @@ var (
 	}
 )
 
-func (c *crowd) login(ctx context.Context, conn *quic.Conn, to, name string) (*user, *wire.LoginResult, error) {
+func (c *crowd) login(ctx context.Context, conn *quic.Conn, to string, v visit) (*user, *wire.LoginResult, error) {
 	stream, err := conn.OpenStreamSync(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s at %s: %w", name, to, err)
+		return nil, nil, fmt.Errorf("%s at %s: %w", v.user, to, err)
 	}
-	u := &user{name: name, crowd: c, conn: conn, stream: stream, waiting: map[uint64]func(*wire.Response){}}
+	u := &user{
+		name: v.user, device: v.device, seat: v.seat, crowd: c, conn: conn, stream: stream, waiting: map[uint64]func(*wire.Response){},
+	}
 	answered := make(chan *wire.Response, 1)
 	err = u.ask(&wire.ClientFrame{Body: &wire.ClientFrame_Login{Login: &wire.Login{
-		UserId: name, DeviceId: "load", Platform: wire.Platform_PLATFORM_LINUX, ClientVersion: "loadtest/1",
-	}}}, func(r *wire.Response) { answered <- r })
+		UserId: v.user, DeviceId: v.device, Platform: wire.Platform_PLATFORM_LINUX, ClientVersion: "loadtest/1",
+	}}}, func(r *wire.Response) {
+		if v.answered != nil {
+			v.answered(u, r)
+		}
+		answered <- r
+	})
 	if err != nil {
 		u.end()
-		return nil, nil, fmt.Errorf("%s at %s: %w", name, to, err)
+		return nil, nil, fmt.Errorf("%s at %s: %w", v.user, to, err)
 	}
-	c.readers.Go(u.read)
+	c.listen(u)
 	select {
 	case r := <-answered:
 		if r.GetCode() == 0 && r.GetLogin() != nil {
@@ -168,7 +187,20 @@ func (c *crowd) login(ctx context.Context, conn *quic.Conn, to, name string) (*u
 		err = errors.New("no answer to the login")
 	}
 	u.end()
-	return nil, nil, fmt.Errorf("%s at %s: %w", name, to, err)
+	return nil, nil, fmt.Errorf("%s at %s: %w", v.user, to, err)
+}
+
+// listen starts a connection's reader.
+func (c *crowd) listen(u *user) {
+	if u.seat == nil {
+		c.readers.Go(u.read)
+		return
+	}
+	c.came(u)
+	c.readers.Go(func() {
+		u.read()
+		c.went(u)
+	})
 }
 
 // beat keeps a user's heartbeats in the agenda, the first one at a random moment.
@@ -194,6 +226,7 @@ func (c *crowd) present() []*user {
 func (c *crowd) lost() (count int, reasons []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	count, reasons = c.left, slices.Clone(c.reasons)
 	for _, u := range c.present() {
 		if err := u.state(); err != nil && !errors.Is(err, errLeft) {
 			if count++; count <= maxSamples {
@@ -204,10 +237,22 @@ func (c *crowd) lost() (count int, reasons []string) {
 	return count, reasons
 }
 
+// lose notes why a visitor's connection has ended. c.mu is held.
+func (c *crowd) lose(u *user, err error) {
+	if errors.Is(err, errLeft) {
+		return
+	}
+	if c.left++; c.left <= maxSamples {
+		c.reasons = append(c.reasons, fmt.Sprint(u.name, ": ", err))
+	}
+}
+
 // close ends all connections and waits for their readers.
 func (c *crowd) close() error {
+	c.dismiss()
+	c.doors.Wait()
 	c.mu.Lock()
-	users := c.present()
+	users := slices.AppendSeq(c.present(), maps.Keys(c.visitors))
 	c.mu.Unlock()
 	for _, u := range users {
 		u.end()

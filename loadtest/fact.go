@@ -28,10 +28,61 @@ func (r role) String() string {
 	return string(rune('A' + r))
 }
 
+// device is a place in a call: the first device of each role, and after those the second ones.
+type device int8
+
+// The devices. devNone acts where the server does.
+const (
+	devNone device = iota - 1
+	devA
+	devB
+	devC
+	devD
+	devE
+	devB2
+	maxDevices = int(devB2) + 1
+)
+
+// What the devices call themselves, whoever their user is.
+const (
+	firstID  = "load"
+	secondID = "load-2"
+)
+
+// role is the device's user.
+func (d device) role() role {
+	if d == devB2 {
+		return roleB
+	}
+	return role(d)
+}
+
+func (d device) id() string {
+	if d == devB2 {
+		return secondID
+	}
+	return firstID
+}
+
+func (d device) String() string {
+	if d == devB2 {
+		return "B2"
+	}
+	return d.role().String()
+}
+
+// device is the role's device of that ID.
+func (r role) device(id string) device {
+	if r == roleB && id == secondID {
+		return devB2
+	}
+	return device(r)
+}
+
 // kind is what a device can hear of a call.
 type kind uint8
 
-// The kinds: the events of the contract, and the answer to an operation.
+// The kinds: the events of the contract, and the answers to a login, a list and an operation.
 const (
 	changed kind = iota + 1
 	created
@@ -39,15 +90,20 @@ const (
 	cancelled
 	timedOut
 	ended
+	synced
+	listed
 	answer
 )
 
 var kindNames = [...]string{
 	changed: "UserStateChanged", created: "Created", received: "Received", cancelled: "Cancelled", timedOut: "Timeout",
-	ended: "Ended", answer: "answer",
+	ended: "Ended", synced: "sync", listed: "list", answer: "answer",
 }
 
 func (k kind) String() string { return kindNames[k] }
+
+// asked reports whether it answers a request.
+func (k kind) asked() bool { return k == synced || k == listed || k == answer }
 
 // states is a user state for each role; unspecified: that user is not named.
 type states [maxCast]wire.UserState
@@ -65,16 +121,19 @@ func (s states) String() string {
 // fact is what one frame says of a call; equal facts say the same.
 type fact struct {
 	kind    kind
-	version uint64
-	by      role // of an event; of an answer: nobody
+	version uint64 // 0 in a sync or a list without the call
+	by      role   // of an event; of an answer, a sync, a list: nobody
 	reason  wire.Reason
 	states  states
 	over    bool // the call has ended
 }
 
 func (f fact) String() string {
+	if f.kind.asked() && f.version == 0 {
+		return f.kind.String() + " without the call"
+	}
 	out := fmt.Sprintf("%v v%d", f.kind, f.version)
-	if f.kind != answer {
+	if !f.kind.asked() {
 		out += fmt.Sprint(" by ", f.by)
 	}
 	if f.states != (states{}) {
@@ -134,6 +193,33 @@ func (c cast) event(e *wire.Event) (fact, error) {
 		err = fmt.Errorf("is no event of a call: %T", body)
 	}
 	return f, err
+}
+
+// reply is the fact that the answer to a successful deed states. id is the call's, 0 before it has one.
+func (c cast) reply(do deed, id uint64, r *wire.Response) (fact, error) {
+	switch do {
+	case login:
+		return c.alone(synced, id, r.GetLogin().GetSync())
+	case list:
+		return c.alone(listed, id, r.GetList().GetCalls())
+	default:
+		return c.answer(r)
+	}
+}
+
+// alone is the fact that a sync or a list states of a user who may have this call and no other.
+func (c cast) alone(k kind, id uint64, calls []*wire.CallSnapshot) (fact, error) {
+	f := fact{kind: k, by: nobody}
+	for _, s := range calls {
+		if s.GetCallId() != id || len(calls) > 1 {
+			return f, fmt.Errorf("names %d calls, with %d, and he has this one only", len(calls), s.GetCallId())
+		}
+		f.reason = s.GetEndReason()
+		if err := c.snapshot(&f, s); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
 }
 
 // answer is the fact that the answer to a successful operation states.

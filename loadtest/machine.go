@@ -19,6 +19,9 @@ type timing struct {
 // ringSlack is how much longer than it was told to a device may ring (SPEC 9.4).
 const ringSlack = 2 * time.Second
 
+// clockSlack is how far the server's clock and ours may go apart during a call.
+const clockSlack = 100 * time.Millisecond
+
 // maxTrace is how many lines are kept of a call. The longest story has about sixty.
 const maxTrace = 200
 
@@ -40,6 +43,7 @@ type metric uint8
 const (
 	ringMetric  metric = metric(deeds) + iota // invite, until the invitee's device rings
 	knownMetric                               // invite, until the caller knows that it rings
+	wakeMetric                                // a late callee's login, until his device rings
 	toldMetric                                // a later deed, until another device knows
 	lateMetric                                // the end of an invitation's time, until it stops ringing
 	lagMetric                                 // how late this program was
@@ -50,7 +54,9 @@ func (m metric) String() string {
 	if m < metric(deeds) {
 		return deed(m).String() + " answered"
 	}
-	return [...]string{"invite to ring", "invite to ring known", "told to others", "time-out late by", "generator late by"}[m-ringMetric]
+	return [...]string{
+		"invite to ring", "invite to ring known", "login to ring", "told to others", "time-out late by", "generator late by",
+	}[m-ringMetric]
 }
 
 // sample is one measurement.
@@ -78,14 +84,15 @@ type machine struct {
 	due     time.Time // when the present stage's deed is or was to be done
 	rang    time.Time // the last ring
 	missing int       // facts that the present stage still waits for
-	devices [maxCast]heard
+	devices [maxDevices]heard
 
 	ending  ending
 	why     string
 	code    uint32 // of a refusal
 	id      uint64
-	created int64 // server's clock, Unix milliseconds
-	repeats int   // facts told again, which is harmless
+	created int64     // server's clock, Unix milliseconds
+	made    time.Time // when it was heard that the call is there
+	repeats int       // facts told again, which is harmless
 	trace   []line
 	born    time.Time
 	samples []sample // since they were last taken
@@ -128,7 +135,7 @@ func (m *machine) expect(now time.Time) {
 	}
 	for r := range m.devices {
 		if d := m.devices[r].until; !d.IsZero() && !now.Before(d.Add(ringSlack)) {
-			m.fail(now, "%v rings %v past its deadline", role(r), now.Sub(d).Round(time.Millisecond))
+			m.fail(now, "%v rings %v past its deadline", device(r), now.Sub(d).Round(time.Millisecond))
 			return
 		}
 	}
@@ -143,7 +150,7 @@ func (m *machine) awaited() string {
 		if d.step < len(steps) {
 			for i, f := range steps[d.step] {
 				if d.seen&(1<<i) == 0 {
-					out = append(out, fmt.Sprint(role(r), " has not heard ", f))
+					out = append(out, fmt.Sprint(device(r), " has not heard ", f))
 				}
 			}
 		}
@@ -152,10 +159,10 @@ func (m *machine) awaited() string {
 }
 
 // hear takes what a device was told. It reports whether a new stage begins.
-func (m *machine) hear(r role, f fact, now time.Time) bool {
-	m.note(line{at: now, by: r, hears: f})
+func (m *machine) hear(by device, f fact, now time.Time) bool {
+	m.note(line{at: now, by: by, hears: f})
 	m.expect(now) // what comes too late is wrong, although it comes
-	d := &m.devices[r]
+	d := &m.devices[by]
 	if m.ending == wrong || m.ending == refused {
 		return false
 	}
@@ -164,17 +171,17 @@ func (m *machine) hear(r role, f fact, now time.Time) bool {
 		return false
 	}
 	if m.ending == right {
-		m.fail(now, "%v hears after the end: %v", r, f)
+		m.fail(now, "%v hears after the end: %v", by, f)
 		return false
 	}
-	if !m.matches(d, r, f) {
-		m.fail(now, "%v hears %v, expected: %s", r, f, m.awaited())
+	if !m.matches(d, by, f) {
+		m.fail(now, "%v hears %v, expected: %s", by, f, m.awaited())
 		return false
 	}
 	d.version = max(d.version, f.version)
 	d.facts = append(d.facts, f)
 	m.missing--
-	m.measure(r, f, now)
+	m.measure(by, f, now)
 	if m.missing > 0 {
 		return false
 	}
@@ -183,7 +190,7 @@ func (m *machine) hear(r role, f fact, now time.Time) bool {
 
 // repeated reports whether a device would drop f: it is older than what it knows, or says it once more (SPEC 3).
 func (m *machine) repeated(d *heard, f fact) bool {
-	if f.version < d.version && f.kind != answer {
+	if f.version < d.version && !f.kind.asked() {
 		return true
 	}
 	for _, old := range d.facts {
@@ -195,8 +202,8 @@ func (m *machine) repeated(d *heard, f fact) bool {
 }
 
 // matches reports whether f is what the device must hear now, and ticks it off.
-func (m *machine) matches(d *heard, r role, f fact) bool {
-	steps := m.present().hears[r]
+func (m *machine) matches(d *heard, by device, f fact) bool {
+	steps := m.present().hears[by]
 	if d.step == len(steps) {
 		return false
 	}
@@ -212,40 +219,60 @@ func (m *machine) matches(d *heard, r role, f fact) bool {
 	return false
 }
 
-func (m *machine) measure(r role, f fact, now time.Time) {
+func (m *machine) measure(by device, f fact, now time.Time) {
 	g, took := m.present(), now.Sub(m.due)
+	told := !g.do.invites() && g.do != login && g.do != expire
 	switch {
-	case f.kind == answer:
+	case f.kind.asked():
 		m.samples = append(m.samples, sample{metric(g.do), took})
 	case f.kind == received:
 		m.rang = now
-		m.samples = append(m.samples, sample{ringMetric, took})
+		of := ringMetric
+		if g.do == login {
+			of = wakeMetric
+		}
+		m.samples = append(m.samples, sample{of, took})
 	case f.kind == timedOut:
-		m.samples = append(m.samples, sample{lateMetric, now.Sub(m.devices[r].until)})
-	case g.do.rings() && r == g.by && f.by != g.by:
+		m.samples = append(m.samples, sample{lateMetric, now.Sub(m.devices[by].until)})
+	case g.do.invites() && by == g.by && f.by != g.by.role():
 		m.samples = append(m.samples, sample{knownMetric, took})
-	case r != g.by && !g.do.rings() && g.do != expire:
+	case by != g.by && told:
 		m.samples = append(m.samples, sample{toldMetric, took})
 	}
-	if f.kind == cancelled || f.kind == timedOut || f.kind == ended || f.kind == answer && (g.do == accept || g.do == reject) {
-		m.devices[r].until = time.Time{}
+	if f.kind == cancelled || f.kind == timedOut || f.kind == ended || f.kind == answer && (g.do == accept || g.do == reject) ||
+		f.reason == wire.Reason_REASON_ANSWERED_ELSEWHERE {
+		m.devices[by].until = time.Time{}
 	}
 }
 
-// rings notes for how long a device was told to ring, and what the server says of the call.
-func (m *machine) rings(r role, s *wire.CallSnapshot, now time.Time) {
+// begun notes that the caller has heard of his call, and when it was created by the server's clock.
+func (m *machine) begun(at int64, now time.Time) { m.created, m.made = at, now }
+
+// rings notes for how long a device was told to ring, and what the server says of the call. All of that is the rest of the
+// invitation's time: the call was created after it was due, and before its caller heard of it.
+func (m *machine) rings(by device, s *wire.CallSnapshot, now time.Time) {
 	if m.created == 0 {
 		m.created = s.GetCreateTimeMs()
 	}
-	if m.ending == going {
-		m.devices[r].until = now.Add(time.Duration(s.GetRemainingMs()) * time.Millisecond)
+	if m.ending != going {
+		return
 	}
+	left := time.Duration(s.GetRemainingMs()) * time.Millisecond
+	least, most := m.timing.timeout-now.Sub(m.born), m.timing.timeout
+	if m.present().do == login {
+		most -= m.due.Sub(m.made)
+	}
+	if left < least-clockSlack || left > most+clockSlack {
+		m.fail(now, "%v is told to ring for %v, where %v to %v are left", by, left, least, most)
+		return
+	}
+	m.devices[by].until = now.Add(left)
 }
 
 // expired checks that an invitation has had all of its time, by the server's own clock.
-func (m *machine) expired(r role, at int64, now time.Time) {
+func (m *machine) expired(by device, at int64, now time.Time) {
 	if early := m.created + m.timing.timeout.Milliseconds() - at; early > 0 && m.ending == going {
-		m.fail(now, "%v's invitation timed out %d ms early", r, early)
+		m.fail(now, "%v hears that an invitation timed out %d ms early", by, early)
 	}
 }
 
@@ -256,7 +283,7 @@ func (m *machine) advance(now time.Time) bool {
 		return false
 	}
 	wait, afterRing := m.story.pause(m.stage+1, m.timing)
-	if afterRing {
+	if afterRing && !m.rang.IsZero() {
 		now = m.rang
 	}
 	m.enter(m.stage+1, now.Add(wait))
@@ -295,7 +322,7 @@ func (m *machine) quiet() {
 // line is one of a trace: what a device hears, or a text.
 type line struct {
 	at    time.Time
-	by    role
+	by    device
 	hears fact
 	text  string
 }

@@ -18,37 +18,69 @@ const (
 	quitted     = wire.UserState_USER_STATE_QUIT
 )
 
-// plot writes a story: it knows the rules of SPEC.md section 3 and SEQUENCES.md for users with one device each, and
-// derives from each deed what everybody hears.
+// plot writes a story: it knows the rules of SPEC.md section 3 and SEQUENCES.md, and derives from each deed what every device
+// hears.
 type plot struct {
-	story  *story
-	states states
-	over   bool
+	story   *story
+	states  states
+	inviter [maxCast]role
+	online  [maxDevices]bool
+	main    [maxCast]device // of who is accepted
+	over    bool
 }
 
-func newPlot(name string, mode wire.CallMode) *plot {
-	return &plot{story: &story{name: name, mode: mode}}
+// newPlot begins a story. The visitors are offline until they log in; all others are there, each with one device.
+func newPlot(name string, mode wire.CallMode, visitors ...role) *plot {
+	p := &plot{story: &story{name: name, mode: mode}}
+	for r := range maxCast {
+		p.online[r] = true
+	}
+	for _, r := range visitors {
+		p.story.visits[r], p.online[r] = true, false
+	}
+	return p
 }
 
-// begin opens a stage, which is one durable change.
-func (p *plot) begin(do deed, by role, who ...role) *stage {
-	p.story.version++
+// stage opens a stage.
+func (p *plot) stage(do deed, by device, who ...role) *stage {
 	p.story.stages = append(p.story.stages, stage{do: do, by: by, who: who})
-	p.story.cast = max(p.story.cast, int(by)+1)
+	p.story.cast = max(p.story.cast, int(by.role())+1)
 	for _, r := range who {
 		p.story.cast = max(p.story.cast, int(r)+1)
 	}
 	return &p.story.stages[len(p.story.stages)-1]
 }
 
+// change opens a stage whose deed is one durable change.
+func (p *plot) change(do deed, by device, who ...role) *stage {
+	p.story.version++
+	return p.stage(do, by, who...)
+}
+
 func (p *plot) pending(r role) bool { return p.states[r] == inviting || p.states[r] == rung }
 
-// listeners are who hears of changes of others: the pending and the accepted.
-func (p *plot) listeners() []role {
-	var out []role
-	for r := range maxCast {
-		if p.pending(role(r)) || p.states[r] == accepted {
-			out = append(out, role(r))
+// awaits reports whether somebody is pending.
+func (p *plot) awaits() bool {
+	for r := range role(maxCast) {
+		if p.pending(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// hears reports whether a device hears of the call: all of the pending, the main device of the accepted.
+func (p *plot) hears(d device) bool {
+	r := d.role()
+	return p.online[d] && (p.pending(r) || p.states[r] == accepted && p.main[r] == d)
+}
+
+// listeners are who hears of changes of others.
+func (p *plot) listeners() []device {
+	var out []device
+	for d := range device(maxDevices) {
+		if p.hears(d) {
+			out = append(out, d)
 		}
 	}
 	return out
@@ -61,57 +93,101 @@ func (p *plot) fact(k kind, by role, s states) fact {
 func (p *plot) answer() fact { return p.fact(answer, nobody, p.states) }
 
 // invite is callInvite by A, and callingInvite later. Each invited device acknowledges its ring.
-func (p *plot) invite(by role, who ...role) {
-	do, first := invite, p.story.version == 0
+func (p *plot) invite(by device, who ...role) {
+	do, first, caller := invite, p.story.version == 0, by.role()
 	if !first {
 		do = add
 	}
-	g := p.begin(do, by, who...)
+	g := p.change(do, by, who...)
 	heard := p.listeners()
 	var diff states
 	for _, r := range who {
-		diff[r] = inviting
-		p.states[r] = inviting
+		diff[r], p.states[r], p.inviter[r] = inviting, inviting, caller
 	}
 	if first {
-		diff[by], p.states[by] = accepted, accepted
-		heard = []role{by}
+		diff[caller], p.states[caller], p.main[caller] = accepted, accepted, by
+		heard = []device{by}
 	}
-	for _, r := range heard {
-		g.hears[r] = append(g.hears[r], step{p.fact(changed, by, diff)})
+	for _, d := range heard {
+		g.hears[d] = append(g.hears[d], step{p.fact(changed, caller, diff)})
 	}
 	if first {
-		g.hears[by] = append(g.hears[by], step{p.fact(created, by, p.states)})
+		g.hears[by] = append(g.hears[by], step{p.fact(created, caller, p.states)})
 	}
 	g.hears[by] = append(g.hears[by], step{p.answer()})
-	for _, r := range who {
-		g.hears[r] = append(g.hears[r], step{p.fact(received, by, p.states)})
+	var rings []device
+	for _, d := range p.listeners() {
+		if slices.Contains(who, d.role()) {
+			rings = append(rings, d)
+		}
+	}
+	p.ring(g, rings)
+}
+
+// ring has devices of invitees ring and acknowledge; of each invitee's acknowledgements the first is told.
+func (p *plot) ring(g *stage, devices []device) {
+	for _, d := range devices {
+		g.hears[d] = append(g.hears[d], step{p.fact(received, p.inviter[d.role()], p.states)})
 	}
 	var receipts step
-	for _, r := range who {
-		var rings states
-		rings[r], p.states[r] = rung, rung
-		receipts = append(receipts, p.fact(changed, r, rings))
+	for _, d := range devices {
+		if r := d.role(); p.states[r] == inviting {
+			var rings states
+			rings[r], p.states[r] = rung, rung
+			receipts = append(receipts, p.fact(changed, r, rings))
+		}
 	}
-	for _, r := range p.listeners() {
-		g.hears[r] = append(g.hears[r], receipts)
+	if receipts == nil {
+		return
+	}
+	for _, d := range p.listeners() {
+		g.hears[d] = append(g.hears[d], receipts)
 	}
 }
 
+// logIn brings a visitor's device in: it learns of the call if it is live for him, and rings if he is pending.
+func (p *plot) logIn(d device) {
+	g := p.stage(login, d)
+	p.online[d] = true
+	r := d.role()
+	sync := fact{kind: synced, by: nobody}
+	if !p.over && (p.pending(r) || p.states[r] == accepted) {
+		sync = p.fact(synced, nobody, p.states)
+	}
+	g.hears[d] = append(g.hears[d], step{sync})
+	if p.pending(r) {
+		p.ring(g, []device{d})
+	}
+}
+
+// list has a visitor look for the call in his list.
+func (p *plot) list(d device) {
+	p.stage(list, d).hears[d] = []step{{p.fact(listed, nobody, p.states)}}
+}
+
 // move is a deed that changes only who does it: accept, reject, join, quit.
-func (p *plot) move(do deed, by role) {
-	g := p.begin(do, by)
-	heard := slices.DeleteFunc(p.listeners(), func(r role) bool { return r == by })
+func (p *plot) move(do deed, by device) {
+	r := by.role()
+	if do == join && p.states[r] == accepted {
+		p.takeOver(by)
+		return
+	}
+	g := p.change(do, by)
+	heard := slices.DeleteFunc(p.listeners(), func(d device) bool { return d == by })
 	var diff states
-	diff[by] = map[deed]wire.UserState{accept: accepted, reject: rejected, join: accepted, quit: quitted}[do]
-	p.states[by] = diff[by]
-	p.over = p.story.mode == wire.CallMode_CALL_MODE_COMMON && !slices.ContainsFunc(p.listeners(), p.pending)
-	news := p.fact(changed, by, diff)
+	diff[r] = map[deed]wire.UserState{accept: accepted, reject: rejected, join: accepted, quit: quitted}[do]
+	p.states[r], p.main[r] = diff[r], by
+	p.over = p.story.mode == wire.CallMode_CALL_MODE_COMMON && !p.awaits()
+	news := p.fact(changed, r, diff)
 	if do == reject {
 		news.reason = wire.Reason_REASON_REJECTED
 	}
-	for _, r := range heard {
-		g.hears[r] = append(g.hears[r], step{news})
+	for _, d := range heard {
+		told := news
+		if d.role() == r {
+			told.reason = wire.Reason_REASON_ANSWERED_ELSEWHERE
+		}
+		g.hears[d] = append(g.hears[d], step{told})
 	}
 	own := step{p.answer()}
 	if do != join {
@@ -120,67 +196,81 @@ func (p *plot) move(do deed, by role) {
 	g.hears[by] = append(g.hears[by], own)
 }
 
+// takeOver is the join that makes another device of an accepted user the main one: nobody is told but the old one.
+func (p *plot) takeOver(by device) {
+	g, r := p.change(join, by), by.role()
+	var diff states
+	diff[r] = accepted
+	moved := p.fact(changed, r, diff)
+	moved.reason = wire.Reason_REASON_MOVED_TO_OTHER_DEVICE
+	g.hears[p.main[r]] = []step{{moved}}
+	g.hears[by] = []step{{p.answer()}}
+	p.main[r] = by
+}
+
 // cancel is A's cancel of the whole call.
 func (p *plot) cancel() {
-	g := p.begin(cancel, roleA)
+	g := p.change(cancel, devA)
 	heard := p.listeners()
 	var diff states
-	for _, r := range heard {
-		diff[r] = beCancelled
+	for r := range diff {
+		if p.pending(role(r)) {
+			diff[r] = beCancelled
+		}
 	}
 	diff[roleA] = cancelledBy
 	p.states, p.over = diff, true
 	news := p.fact(changed, roleA, diff)
 	news.reason = wire.Reason_REASON_CANCELLED
-	g.hears[roleA] = []step{{news}, {p.answer()}}
-	for _, r := range heard[1:] {
+	g.hears[devA] = []step{{news}, {p.answer()}}
+	for _, d := range heard[1:] {
 		stop := fact{kind: cancelled, version: news.version, by: roleA, reason: news.reason}
-		g.hears[r] = []step{{stop}}
+		g.hears[d] = []step{{stop}}
 	}
 }
 
 // expire is the time-out of all who are pending.
 func (p *plot) expire() {
-	g := p.begin(expire, nobody)
-	var diff states
+	g := p.change(expire, devNone)
 	heard := p.listeners()
-	for _, r := range heard {
-		if p.pending(r) {
+	var diff states
+	for r := range diff {
+		if p.pending(role(r)) {
 			diff[r], p.states[r] = timeout, timeout
 		}
 	}
 	p.over = p.story.mode == wire.CallMode_CALL_MODE_COMMON
 	news := p.fact(changed, nobody, diff)
 	news.reason = wire.Reason_REASON_NO_ANSWER
-	for _, r := range heard {
-		if diff[r] == timeout {
+	for _, d := range heard {
+		if diff[d.role()] == timeout {
 			stop := fact{kind: timedOut, version: news.version, by: nobody, reason: news.reason}
-			g.hears[r] = []step{{stop}}
+			g.hears[d] = []step{{stop}}
 		} else {
-			g.hears[r] = []step{{news}}
+			g.hears[d] = []step{{news}}
 		}
 	}
 }
 
 // endForAll is callEnd.
-func (p *plot) endForAll(by role) {
-	g := p.begin(end, by)
+func (p *plot) endForAll(by device) {
+	g := p.change(end, by)
 	p.over = true
-	for _, r := range p.listeners() {
-		stop := fact{kind: ended, version: p.story.version, by: by, reason: wire.Reason_REASON_ENDED_BY_USER}
-		g.hears[r] = append(g.hears[r], step{stop})
+	for _, d := range p.listeners() {
+		stop := fact{kind: ended, version: p.story.version, by: by.role(), reason: wire.Reason_REASON_ENDED_BY_USER}
+		g.hears[d] = append(g.hears[d], step{stop})
 	}
 	g.hears[by] = append(g.hears[by], step{p.answer()})
 }
 
-// end finishes the story: an answer from an ended call says why it has ended.
+// end finishes the story: an answer from an ended call says why it has ended, and so does a list.
 func (p *plot) end(why wire.Reason) *story {
 	p.story.last, p.story.reason = p.states, why
 	for _, g := range p.story.stages {
 		for _, steps := range g.hears {
 			for _, facts := range steps {
 				for i := range facts {
-					if facts[i].kind == answer && facts[i].over {
+					if facts[i].kind.asked() && facts[i].over {
 						facts[i].reason = why
 					}
 				}

@@ -38,6 +38,7 @@ type report struct {
 type counts struct {
 	Offered   int     `json:"offered"`
 	Skipped   int     `json:"skipped"` // too many were in flight
+	Crowded   int     `json:"crowded"` // not begun, because all seats of visitors were taken
 	Right     int     `json:"right"`
 	Refused   int     `json:"refused"`
 	Wrong     int     `json:"wrong"` // those of the warm-up too
@@ -89,7 +90,7 @@ func (r *run) report(u usage, found *audit) *report {
 	defer t.mu.Unlock()
 	out := &report{
 		Run: r.name, Target: r.target.about, Scenario: r.scenario, Outcomes: t.outcomes, Codes: t.codes, Failures: t.failures, Seconds: t.seconds,
-		Calls: counts{Offered: t.offered, Skipped: t.skipped, Warmup: t.checked, Repeats: t.repeats, Redirects: r.crowd.redirects, Wrong: t.wrong},
+		Calls: counts{Offered: t.offered, Skipped: t.skipped, Crowded: t.crowded, Warmup: t.checked, Repeats: t.repeats, Redirects: r.crowd.redirects, Wrong: t.wrong},
 	}
 	for _, o := range t.outcomes {
 		out.Calls.Right += o.Right

@@ -21,7 +21,7 @@ func sampleRun(t *testing.T) *report {
 	s.MaxRefused = 50
 	r.scenario, r.name, r.crowd, r.target = s, "r1", &crowd{logins: []time.Duration{9 * time.Millisecond}}, &target{about: "one of our own"}
 	for i := range 8 {
-		r.tally.began(true, false)
+		r.tally.began(true, begun)
 		p := newPlayer(storyNamed("answered"), uint64(i))
 		c := &call{run: r, counts: true, machine: p.m}
 		switch i {

@@ -69,6 +69,7 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 	if u, err = r.logIn(ctx); err != nil {
 		return u, nil, err
 	}
+	r.crowd.open(ctx)
 	say("%d users are logged in", r.scenario.Users)
 	if err := r.offer(ctx, r.scenario.Rate/2, r.scenario.Warmup, false); err != nil {
 		return u, nil, err
@@ -157,21 +158,38 @@ func (r *run) longest() time.Duration {
 
 // arrive begins a call between random users.
 func (r *run) arrive(due, now time.Time, counts bool) {
-	skip := r.book.open() >= maxInFlight
-	if r.tally.began(counts, skip); skip {
+	if r.book.open() >= maxInFlight {
+		r.tally.began(counts, tooMany)
 		return
 	}
 	s := r.deck[r.random.IntN(len(r.deck))]
-	c := &call{run: r, name: r.name + "/" + strconv.Itoa(r.count), counts: counts}
-	r.count++
-	var names cast
-	for _, i := range r.draw(s.cast) {
-		c.users = append(c.users, r.crowd.users[i])
-		names = append(names, r.crowd.users[i].name)
+	seats, room := r.crowd.reserve(s.visitors())
+	if !room {
+		r.tally.began(counts, noSeat)
+		return
 	}
+	r.tally.began(counts, begun)
+	c := &call{run: r, name: r.name + "/" + strconv.Itoa(r.count), counts: counts, seats: seats}
+	names := r.cast(c, s)
+	r.count++
 	c.machine = newMachine(s, names, r.scenario.timing(), due)
 	r.book.add(c)
 	c.begin(now)
+}
+
+// cast gives a call its users: random ones of the crowd, and visitors whom nobody else can call.
+func (r *run) cast(c *call, s *story) cast {
+	drawn := r.draw(s.cast)
+	names := make(cast, s.cast)
+	for i, n := range drawn {
+		if s.visits[i] {
+			names[i] = fmt.Sprint(r.name, "-", role(i), r.count)
+			continue
+		}
+		c.devices[i] = r.crowd.users[n]
+		names[i] = c.devices[i].name
+	}
+	return names
 }
 
 // draw gives n different users.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 // deed is what moves a call on.
 type deed uint8
 
-// The deeds: the operations, and the time-out, which is the server's.
+// The deeds: the operations, the login and the look into the list of a visitor, and the time-out, which is the server's.
 const (
 	invite deed = iota
 	accept
@@ -21,16 +22,20 @@ const (
 	join
 	quit
 	end
+	login
+	list
 	expire
 	deeds
 )
 
-var deedNames = [deeds]string{"invite", "accept", "reject", "cancel", "callingInvite", "join", "quit", "end", "time-out"}
+var deedNames = [deeds]string{
+	"invite", "accept", "reject", "cancel", "callingInvite", "join", "quit", "end", "visitor's login", "list", "time-out",
+}
 
 func (d deed) String() string { return deedNames[d] }
 
-// rings reports whether the deed makes somebody's device ring.
-func (d deed) rings() bool { return d == invite || d == add }
+// invites reports whether the deed makes devices ring that are there.
+func (d deed) invites() bool { return d == invite || d == add }
 
 // answers reports whether the deed waits for the invitees to have heard the ring for a while.
 func (d deed) answers() bool { return d == accept || d == reject || d == cancel }
@@ -42,9 +47,21 @@ type step []fact
 // heard all of it.
 type stage struct {
 	do    deed
-	by    role
+	by    device
 	who   []role // whom it invites
-	hears [maxCast][]step
+	hears [maxDevices][]step
+}
+
+// rings reports whether a device rings in the stage.
+func (g *stage) rings() bool {
+	for _, steps := range g.hears {
+		for _, facts := range steps {
+			if slices.ContainsFunc(facts, func(f fact) bool { return f.kind == received }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // story is what must happen in one kind of call, to the last event.
@@ -52,6 +69,7 @@ type story struct {
 	name   string
 	mode   wire.CallMode
 	cast   int
+	visits [maxCast]bool // who is a user of this call only, offline until one of his devices logs in
 	stages []stage
 
 	// How the call is told of when it is over.
@@ -60,14 +78,27 @@ type story struct {
 	reason  wire.Reason
 }
 
-// pause is how long a stage waits, after the last ring or else after the stage before it.
+// visitors are the devices that log in for the call.
+func (s *story) visitors() (n int) {
+	for _, g := range s.stages {
+		if g.do == login {
+			n++
+		}
+	}
+	return n
+}
+
+// pause is how long a stage waits, after the last ring if there was one, or else after the stage before it.
 func (s *story) pause(n int, t timing) (wait time.Duration, afterRing bool) {
+	begun := slices.ContainsFunc(s.stages[:n], func(g stage) bool { return g.do == invite })
 	switch do := s.stages[n].do; {
-	case do == invite:
+	case !begun:
 		return 0, false
 	case do == expire:
 		return t.timeout, true
-	case do.answers() && s.stages[n-1].do.rings():
+	case do == login:
+		return t.ring, false
+	case do.answers() && s.stages[n-1].rings():
 		return t.ring, true
 	default:
 		return t.talk, false
@@ -86,78 +117,30 @@ func (s *story) lasts(t timing) (all time.Duration) {
 // String is the script, for people.
 func (s *story) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s)\n", s.name, short(s.mode.String(), "CALL_MODE_"))
+	fmt.Fprintf(&b, "%s (%s)", s.name, short(s.mode.String(), "CALL_MODE_"))
+	for r, visits := range s.visits {
+		if visits {
+			fmt.Fprintf(&b, ", %v is offline", role(r))
+		}
+	}
+	b.WriteByte('\n')
 	for _, g := range s.stages {
 		fmt.Fprintf(&b, "  %v: %v", g.by, g.do)
 		for _, r := range g.who {
 			fmt.Fprint(&b, " ", r)
 		}
 		b.WriteByte('\n')
-		for r, steps := range g.hears {
+		for d, steps := range g.hears {
 			for _, facts := range steps {
 				for i, f := range facts {
 					mark := " "
 					if i > 0 {
 						mark = "&"
 					}
-					fmt.Fprintf(&b, "    %v %s %v\n", role(r), mark, f)
+					fmt.Fprintf(&b, "    %-2v%s %v\n", device(d), mark, f)
 				}
 			}
 		}
 	}
 	return b.String()
-}
-
-// stories are the kinds of calls that a scenario can mix.
-var stories = []*story{answeredStory(), rejectedStory(), cancelledStory(), timedOutStory(), groupStory()}
-
-func storyNamed(name string) *story {
-	for _, s := range stories {
-		if s.name == name {
-			return s
-		}
-	}
-	return nil
-}
-
-func answeredStory() *story {
-	p := newPlot("answered", wire.CallMode_CALL_MODE_COMMON)
-	p.invite(roleA, roleB)
-	p.move(accept, roleB)
-	return p.end(wire.Reason_REASON_ALL_ANSWERED)
-}
-
-func rejectedStory() *story {
-	p := newPlot("rejected", wire.CallMode_CALL_MODE_COMMON)
-	p.invite(roleA, roleB)
-	p.move(reject, roleB)
-	return p.end(wire.Reason_REASON_REJECTED)
-}
-
-func cancelledStory() *story {
-	p := newPlot("cancelled", wire.CallMode_CALL_MODE_COMMON)
-	p.invite(roleA, roleB)
-	p.cancel()
-	return p.end(wire.Reason_REASON_CANCELLED)
-}
-
-func timedOutStory() *story {
-	p := newPlot("timed-out", wire.CallMode_CALL_MODE_COMMON)
-	p.invite(roleA, roleB)
-	p.expire()
-	return p.end(wire.Reason_REASON_NO_ANSWER)
-}
-
-// groupStory: B takes the call, C does not; B brings D, E comes by himself, B leaves, and A ends it for all.
-func groupStory() *story {
-	p := newPlot("group", wire.CallMode_CALL_MODE_ADVANCED)
-	p.invite(roleA, roleB, roleC)
-	p.move(accept, roleB)
-	p.move(reject, roleC)
-	p.invite(roleB, roleD)
-	p.move(accept, roleD)
-	p.move(join, roleE)
-	p.move(quit, roleB)
-	p.endForAll(roleA)
-	return p.end(wire.Reason_REASON_ENDED_BY_USER)
 }

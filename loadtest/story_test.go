@@ -19,6 +19,8 @@ func TestStories(t *testing.T) {
 func TestStoriesLast(t *testing.T) {
 	for name, want := range map[string]time.Duration{
 		"answered": usual.ring, "cancelled": usual.ring, "timed-out": usual.timeout, "group": 2*usual.ring + 5*usual.talk,
+		"late": 2*usual.ring + usual.talk, "too-late": usual.timeout + usual.ring + usual.talk, "answered-elsewhere": usual.ring + usual.talk,
+		"switched": 3*usual.ring + 4*usual.talk,
 	} {
 		if got := storyNamed(name).lasts(usual); got != want {
 			t.Errorf("%s lasts %v, want %v", name, got, want)

@@ -41,6 +41,9 @@ func (r *report) print(w io.Writer) error {
 	}
 	r.printServers(b)
 	fmt.Fprintf(b, "checked besides     %d calls of the warm-up, %d calls in the lists of %d users\n", c.Warmup, r.Audit.Calls, r.Audit.Users)
+	if c.Crowded > 0 {
+		fmt.Fprintf(b, "not begun           %d calls, whose visitors found all %d seats taken\n", c.Crowded, maxVisitors)
+	}
 	fmt.Fprintf(b, "events              %d told again, %d after a call's end\n", c.Repeats, c.Late)
 	r.printGenerator(b)
 	r.printVerdict(b)

@@ -26,6 +26,7 @@ type tally struct {
 	latencies [metrics]*hdrhistogram.Histogram
 	offered   int // calls that were due and counted
 	skipped   int // calls that were due when too many were in flight
+	crowded   int // calls that were due when their visitors had no seat
 	outcomes  map[string]*outcomes
 	checked   int // calls of the warm-up
 	codes     map[uint32]int
@@ -63,7 +64,8 @@ type failure struct {
 type record struct {
 	id    uint64
 	story *story
-	users []*user
+	cast  cast
+	users []*user // of the cast, without visitors, who have logged out
 }
 
 // second is one second of the run.
@@ -114,15 +116,30 @@ func (t *tally) measure(counts bool, s sample) {
 	}
 }
 
-// began counts a call that was due; it began only if it was not skipped.
-func (t *tally) began(counts, skipped bool) {
+// start is what becomes of a call that is due.
+type start uint8
+
+// The starts.
+const (
+	begun   start = iota
+	tooMany       // calls are in flight
+	noSeat        // for its visitors
+)
+
+// began counts a call that was due.
+func (t *tally) began(counts bool, how start) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if skipped {
+	switch how {
+	case tooMany:
 		t.skipped++
 		return
+	case noSeat:
+		t.crowded++
+		return
+	case begun:
+		t.begun++
 	}
-	t.begun++
 	if counts {
 		t.offered++
 	}
@@ -167,7 +184,13 @@ func (t *tally) retired(c *call) {
 		}
 	}
 	if m.ending == right {
-		t.remember(record{id: m.id, story: m.story, users: c.users})
+		one := record{id: m.id, story: m.story, cast: m.cast}
+		for _, u := range c.devices {
+			if u != nil && u.seat == nil {
+				one.users = append(one.users, u)
+			}
+		}
+		t.remember(one)
 	}
 	if !c.counts {
 		t.checked++

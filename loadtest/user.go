@@ -24,12 +24,15 @@ const (
 var (
 	errGone = errors.New("the connection is lost")
 	errLeft = errors.New("this program has closed the connection")
+	errMute = errors.New("no answer to the logout")
 )
 
 // user is one device of one user, with one connection.
 type user struct {
-	name  string
-	crowd *crowd
+	name   string
+	device string
+	seat   *seat // a visitor's; nil: stays until the end
+	crowd  *crowd
 
 	conn   *quic.Conn
 	stream *quic.Stream
@@ -106,11 +109,7 @@ func (u *user) read() {
 			err = u.take(b)
 		}
 		if err != nil {
-			u.mu.Lock()
-			if u.lost == nil {
-				u.lost = fmt.Errorf("%w: %w", errGone, err)
-			}
-			u.mu.Unlock()
+			u.lose(fmt.Errorf("%w: %w", errGone, err))
 			_ = u.conn.CloseWithError(quic.ApplicationErrorCode(wire.CloseGoingAway), "")
 			return
 		}
@@ -151,12 +150,17 @@ func (u *user) told(e *wire.Event) error {
 
 // end closes the connection; the reader ends by it.
 func (u *user) end() {
-	u.mu.Lock()
-	if u.lost == nil {
-		u.lost = errLeft
-	}
-	u.mu.Unlock()
+	u.lose(errLeft)
 	_ = u.conn.CloseWithError(quic.ApplicationErrorCode(wire.CloseLoggedOut), "")
+}
+
+// lose notes why the connection has ended or is about to, if that is not known yet.
+func (u *user) lose(why error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.lost == nil {
+		u.lost = why
+	}
 }
 
 // state is why the connection has ended, nil while it lives.

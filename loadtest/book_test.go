@@ -83,3 +83,23 @@ func TestThePastIsBounded(t *testing.T) {
 		t.Errorf("%d kept, turn %d", len(b.oldest), b.turn)
 	}
 }
+
+// Two devices of one user hear the same, each for himself.
+func TestTwoDevicesOfOneUser(t *testing.T) {
+	r, c := bench(t, storyNamed("answered-elsewhere"))
+	c.devices[devB2] = &user{name: "bob", device: secondID, lost: errLeft}
+	c.machine.enter(2, noon)
+	ring := &wire.Event{CallId: 9, Version: 1, ActingUser: "ann", Kind: &wire.Event_CallInvitationReceived{CallInvitationReceived: &wire.CallSnapshot{
+		Version: 1, ExtendedData: "call", State: wire.CallState_CALL_STATE_STARTED, RemainingMs: 2000,
+		Users: []*wire.CallUser{{UserId: "ann", State: accepted}, {UserId: "bob", State: inviting}, {UserId: "cid", State: inviting}},
+	}}}
+	for _, d := range []device{devB, devB2} {
+		r.book.tell(told{user: c.devices[d], event: ring, at: noon})
+		if c.machine.ending != going || c.machine.devices[d].step != 1 || c.machine.devices[d].until != noon.Add(2*time.Second) {
+			t.Errorf("%v: step %d, rings until %v, %s", d, c.machine.devices[d].step, c.machine.devices[d].until, c.machine.why)
+		}
+	}
+	if c.machine.repeats != 0 {
+		t.Errorf("%d repeats", c.machine.repeats)
+	}
+}

@@ -10,11 +10,15 @@
 // Anything else that is heard, or not heard in time, is a wrong outcome and fails the run, with the call's trace; and at the
 // end the users' lists must agree with what they were told.
 //
+// Users are logged in before the first call. Those who must be offline at first, or have a second device, are visitors: users
+// of one call only, whose devices log in as its deeds, and log out when it is over.
+//
 // Calls begin on an absolute schedule, whatever became of those before them (open loop), and what is measured counts from the
 // scheduled instant, so a slow server cannot hide behind a load that waits for it.
 //
 // Concurrency: one goroutine reads each connection and drives the machines of the calls that it hears of; one goroutine, the
-// agenda's, does all that has its time: arrivals, deeds, heartbeats, deadlines. No call has a goroutine. Locks are taken in the
+// agenda's, does all that has its time: arrivals, deeds, heartbeats, deadlines; a fixed number lets visitors in. No call has a
+// goroutine. Locks are taken in the
 // order book, call, user; tally and agenda are innermost.
 //
 // It does not speak through transport/client, whose clients have goroutines and retries of their own: it must see every frame,

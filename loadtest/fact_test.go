@@ -50,3 +50,52 @@ func TestAnswers(t *testing.T) {
 		t.Error("an answer without a call states nothing")
 	}
 }
+
+// A visitor has no call but his own: a sync or a list that names another is wrong.
+func TestAloneInSyncAndList(t *testing.T) {
+	one := &wire.CallSnapshot{CallId: 9, Version: 1, Users: []*wire.CallUser{{UserId: "bob", State: inviting}}}
+	over := &wire.CallSnapshot{
+		CallId: 9, Version: 2, State: wire.CallState_CALL_STATE_ENDED, EndReason: wire.Reason_REASON_NO_ANSWER,
+		Users: []*wire.CallUser{{UserId: "bob", State: timeout}},
+	}
+	other := &wire.CallSnapshot{CallId: 8, Version: 1}
+	for _, c := range []struct {
+		id    uint64
+		calls []*wire.CallSnapshot
+		want  string
+		fails string
+	}{
+		{9, nil, "without the call", ""},
+		{0, nil, "without the call", ""},
+		{9, []*wire.CallSnapshot{one}, "v1 [B inviting]", ""},
+		{9, []*wire.CallSnapshot{over}, "v2 [B timeout] over no_answer", ""},
+		{9, []*wire.CallSnapshot{other}, "", "names 1 calls, with 8"},
+		{9, []*wire.CallSnapshot{one, other}, "", "names 2 calls"},
+		{9, []*wire.CallSnapshot{one, one}, "", "names 2 calls"},
+		{0, []*wire.CallSnapshot{one}, "", "names 1 calls, with 9"},
+	} {
+		for do, r := range map[deed]*wire.Response{
+			login: {Result: &wire.Response_Login{Login: &wire.LoginResult{Sync: c.calls}}},
+			list:  {Result: &wire.Response_List{List: &wire.CallList{Calls: c.calls}}},
+		} {
+			f, err := people.reply(do, c.id, r)
+			if (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("%v: error %v, want %q", do, err, c.fails)
+			}
+			if name := map[deed]string{login: "sync ", list: "list "}[do]; err == nil && f.String() != name+c.want {
+				t.Errorf("%q, want %q", f, name+c.want)
+			}
+		}
+	}
+}
+
+func TestDevices(t *testing.T) {
+	for d := range device(maxDevices) {
+		if got := d.role().device(d.id()); got != d {
+			t.Errorf("%v is %v of %v", d, d.id(), d.role())
+		}
+	}
+	if roleC.device(secondID) != devC || devB2.role() != roleB || devB2.String() != "B2" || devNone.role() != nobody || devNone.String() != "server" {
+		t.Error("a device is somebody else's")
+	}
+}

@@ -279,3 +279,98 @@ func TestTraceIsBounded(t *testing.T) {
 		t.Errorf("%d lines", len(p.m.lines()))
 	}
 }
+
+// at plays a story until it is in a stage.
+func at(name string, stage int) *player {
+	p := newPlayer(storyNamed(name), 5)
+	p.play(func() bool { return p.m.stage == stage })
+	return p
+}
+
+// A device that was told that the call goes on elsewhere must hear no more of it, whatever the main device hears.
+func TestTheOtherDeviceHearsNoMore(t *testing.T) {
+	for name, stages := range map[string]map[int]device{"answered-elsewhere": {4: devB}, "switched": {5: devB, 6: devB, 7: devB}} {
+		for stage, other := range stages {
+			p := at(name, stage)
+			news := p.m.present().hears[devB2]
+			if len(news) == 0 {
+				t.Fatalf("%s: B2 hears nothing in stage %d", name, stage)
+			}
+			p.m.hear(other, news[0][0], p.now)
+			p.ends(t, wrong, "B hears")
+		}
+	}
+	p := at("answered-elsewhere", 3) // B2 takes the call
+	news := p.m.present().hears[devB][0][0]
+	news.reason = wire.Reason_REASON_UNSPECIFIED
+	p.m.hear(devB, news, p.now)
+	p.ends(t, wrong, "expected: ")
+}
+
+// A device that is not told that the call was taken elsewhere rings past its deadline.
+func TestTheOtherDeviceRingsOn(t *testing.T) {
+	p := at("answered-elsewhere", 3)
+	for _, f := range p.m.present().hears[devB2][0] {
+		p.m.hear(devB2, f, p.now)
+	}
+	if !p.m.devices[devB2].until.IsZero() {
+		t.Error("B2 still rings")
+	}
+	p.m.expect(p.m.devices[devB].until.Add(ringSlack))
+	p.ends(t, wrong, "B rings 2s past its deadline")
+}
+
+func TestALateCalleeMustRing(t *testing.T) {
+	p := at("late", 1)
+	sync := p.m.present().hears[devB][0][0]
+	if sync.kind != synced || sync.version != 1 {
+		t.Fatalf("the login is answered by %v", sync)
+	}
+	p.m.hear(devB, sync, p.now)
+	p.m.expect(p.m.deadline())
+	p.ends(t, wrong, "B has not heard Received v1")
+	p = at("late", 1)
+	sync.version, sync.states = 0, states{}
+	p.m.hear(devB, sync, p.now)
+	p.ends(t, wrong, "B hears sync without the call")
+}
+
+func TestWhoIsTooLateMustNotRing(t *testing.T) {
+	ring := storyNamed("late").stages[1].hears[devB][1][0]
+	p := at("too-late", 3)
+	p.m.hear(devB, ring, p.now)
+	p.ends(t, wrong, "B hears Received")
+	p = at("too-late", 2)
+	p.m.hear(devB, fact{kind: synced, version: 1, by: nobody, states: ring.states}, p.now)
+	p.ends(t, wrong, "B hears sync v1")
+}
+
+// A ring is told the rest of the invitation's time, neither more nor less.
+func TestRingsForTheRest(t *testing.T) {
+	for name, stage := range map[string]int{"late": 1, "answered": 0} {
+		for off, want := range map[time.Duration]ending{0: going, 2 * clockSlack: wrong, -2*clockSlack - time.Millisecond: wrong} {
+			p := at(name, stage)
+			p.now = p.m.due.Add(10 * time.Millisecond)
+			p.m.rings(devB, &wire.CallSnapshot{RemainingMs: uint32((p.left() + off).Milliseconds())}, p.now)
+			p.ends(t, want, map[ending]string{wrong: "B is told to ring for"}[want])
+		}
+	}
+}
+
+// How quickly a late callee rings counts from the login that was due.
+func TestLoginToRing(t *testing.T) {
+	p := at("late", 1)
+	for _, facts := range p.m.present().hears[devB][:2] {
+		p.now = p.m.due.Add(9 * time.Millisecond)
+		p.m.hear(devB, facts[0], p.now)
+	}
+	got := map[metric]int{}
+	for _, s := range p.m.samples {
+		if got[s.of]++; (s.of == metric(login) || s.of == wakeMetric) && s.took != 9*time.Millisecond {
+			t.Errorf("%v took %v", s.of, s.took)
+		}
+	}
+	if got[wakeMetric] != 1 || got[metric(login)] != 1 || got[ringMetric] != 0 {
+		t.Errorf("samples %v", p.m.samples)
+	}
+}

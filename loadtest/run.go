@@ -183,7 +183,7 @@ func (r *run) cast(c *call, s *story) cast {
 	names := make(cast, s.cast)
 	for i, n := range drawn {
 		if s.visits[i] {
-			names[i] = fmt.Sprint(r.name, "-", role(i), r.count)
+			names[i] = fmt.Sprintf("%s-%v%d", r.name, role(i), r.count)
 			continue
 		}
 		c.devices[i] = r.crowd.users[n]

@@ -23,6 +23,24 @@ func TestShippedScenarios(t *testing.T) {
 	}
 }
 
+// The mix is in percent, and has every story.
+func TestMixed(t *testing.T) {
+	s, err := loadScenario("mixed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for _, one := range stories {
+		sum += s.Mix[one.name]
+		if s.Mix[one.name] == 0 {
+			t.Errorf("%s is not in the mix", one.name)
+		}
+	}
+	if sum != 100 {
+		t.Errorf("the mix is %d %%", sum)
+	}
+}
+
 func TestParseScenario(t *testing.T) {
 	s, err := parseScenario([]byte("users: 10\nrate: 2.5\nduration: 1m30s\nring: 100ms\nmix: {answered: 1, group: 3}\n"))
 	if err != nil || s.check() != nil {

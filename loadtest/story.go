@@ -29,7 +29,7 @@ const (
 )
 
 var deedNames = [deeds]string{
-	"invite", "accept", "reject", "cancel", "callingInvite", "join", "quit", "end", "visitor's login", "list", "time-out",
+	"invite", "accept", "reject", "cancel", "callingInvite", "join", "quit", "end", "log in", "list", "time-out",
 }
 
 func (d deed) String() string { return deedNames[d] }

@@ -16,8 +16,9 @@ type callActor struct {
 	host  host
 	peers Peers
 
-	// apply is call.Step; the simulator plants bugs here.
-	apply func(call.State, call.Command, time.Time) (call.State, []call.Event, error)
+	// apply is call.Step with scratch; the simulator plants bugs here.
+	scratch call.Scratch
+	apply   func(call.State, call.Command, time.Time) (call.State, []call.Event, error)
 
 	state  call.State // as stored, but for what is soft
 	loaded bool
@@ -32,7 +33,9 @@ type callActor struct {
 }
 
 func newCall(id call.ID, cfg *Config, h host, p Peers) *callActor {
-	return &callActor{id: id, cfg: cfg, host: h, peers: p, apply: call.Step}
+	a := &callActor{id: id, cfg: cfg, host: h, peers: p}
+	a.apply = a.scratch.Step
+	return a
 }
 
 // Receive handles one message; it may block on the store, and only this call waits.

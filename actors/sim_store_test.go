@@ -39,6 +39,7 @@ func (s *simStore) Save(_ context.Context, batch []call.Transition) []error {
 	asked := s.w.now
 	out := make([]error, len(batch))
 	for i, t := range batch {
+		t.Prev.Users, t.Next.Users = slices.Clone(t.Prev.Users), slices.Clone(t.Next.Users) // of the caller nothing is kept
 		s.w.check.deadlines(t, asked)
 		out[i] = s.save(a, t)
 	}

@@ -13,10 +13,8 @@ func (t *turn) emit() {
 		if due := p.retryDue(); due != 0 && due <= t.now { // one telling serves both
 			since, anew = p.Told, true
 		}
-		owed := t.s.owed(p, since)
-		switch {
-		case len(owed) > 0:
-			t.tell(since, owed)
+		switch told := t.tell(p, since); {
+		case told:
 			p.Sent = t.s.Seq
 			if anew {
 				p.RetryAt = t.now.add(retryAfter)
@@ -27,11 +25,14 @@ func (t *turn) emit() {
 	}
 }
 
-func (t *turn) tell(from uint64, owed []Event) {
-	for _, e := range owed {
-		e.From, e.Seq = from, t.s.Seq
-		t.events = append(t.events, e)
+// tell adds what p's devices must hear of the changes after from; false: there is nothing.
+func (t *turn) tell(p *Participant, from uint64) bool {
+	before := len(t.events)
+	t.events = t.s.owed(t.events, p, from)
+	for i := before; i < len(t.events); i++ {
+		t.events[i].From, t.events[i].Seq = from, t.s.Seq
 	}
+	return len(t.events) > before
 }
 
 // repeat tells those again whose session has not acknowledged in time.
@@ -47,13 +48,11 @@ func (t *turn) repeat() {
 		if due := p.retryDue(); due == 0 || due > t.now {
 			continue
 		}
-		owed := t.s.owed(p, p.Told)
-		if len(owed) == 0 {
+		if !t.tell(p, p.Told) {
 			p.Told = p.Sent
 			continue
 		}
 		p.RetryAt, p.Sent = t.now.add(retryAfter), t.s.Seq
-		t.tell(p.Told, owed)
 	}
 }
 
@@ -129,34 +128,34 @@ func (s *State) belate(now Millis) {
 // Done reports whether nothing is left to do for the call: it is closed, and everybody knows.
 func (s *State) Done() bool { return s.Closed && !s.Belated }
 
-// owed is what p's devices must hear of the changes after since (SPEC 3, "Who hears what"; SEQUENCES).
-func (s *State) owed(p *Participant, since uint64) []Event {
+// owed adds to out what p's devices must hear of the changes after since (SPEC 3, "Who hears what"; SEQUENCES).
+func (s *State) owed(out []Event, p *Participant, since uint64) []Event {
 	fresh := p.Change.Seq > since
 	switch {
 	case p.State.Pending():
-		return s.owedPending(p, since)
+		return s.owedPending(out, p, since)
 	case p.State == Accepted:
-		return s.owedAccepted(p, since)
+		return s.owedAccepted(out, p, since)
 	case !fresh:
-		return nil
+		return out
 	}
 	own := s.event(EventUserState, p, p.Change)
 	switch p.State {
 	case Timeout:
-		return []Event{s.event(EventTimeout, p, p.Change).to(AllDevices, "")}
+		return append(out, s.event(EventTimeout, p, p.Change).to(AllDevices, ""))
 	case BeCancelled:
 		e := s.event(EventCancelled, p, p.Change).to(AllDevices, "")
 		e.Inviter, e.ExtendedData = p.Inviter, s.dataOf(p.Change.By)
-		return []Event{e}
+		return append(out, e)
 	case Rejected:
 		own.Changed = []UserID{p.User}
-		return append([]Event{own.to(OnlyDevice, p.Change.Device)}, elsewhere(own, p.Change.Device))
+		return append(out, own.to(OnlyDevice, p.Change.Device), elsewhere(own, p.Change.Device))
 	case Cancelled:
 		own.Changed = s.changed(since)
 	case Quit:
 		own.Changed = []UserID{p.User}
 	}
-	out := s.toActing(own, p)
+	out = toActing(out, own, p)
 	if p.enteredAfter(since) || p.MovedSeq > since {
 		out = append(out, elsewhere(own, p.Main))
 	}
@@ -168,23 +167,22 @@ func (p *Participant) enteredAfter(since uint64) bool {
 	return p.AnsweredSeq > max(since, p.InvitedSeq) || p.JoinedSeq > since
 }
 
-func (s *State) owedPending(p *Participant, since uint64) []Event {
+func (s *State) owedPending(out []Event, p *Participant, since uint64) []Event {
 	if ended := s.ended(p, since); ended != nil {
-		return []Event{ended.to(AllDevices, "")}
+		return append(out, ended.to(AllDevices, ""))
 	}
 	if !s.Open() {
-		return nil
+		return out
 	}
 	if p.InvitedSeq > since { // told again, the devices may have rung already: then they need to hear what came after
-		later := s.changed(p.InvitedSeq)
-		return append([]Event{s.Ring(p)}, s.userState(p, p.InvitedSeq, later, AllDevices, "")...)
+		out = append(out, s.Ring(p))
+		since = p.InvitedSeq
 	}
-	return s.userState(p, since, s.changed(since), AllDevices, "")
+	return s.userState(out, p, since, AllDevices, "")
 }
 
-func (s *State) owedAccepted(p *Participant, since uint64) []Event {
-	seen := max(since, p.JoinedSeq)
-	out := s.userState(p, seen, s.changed(seen), OnlyDevice, p.Main)
+func (s *State) owedAccepted(out []Event, p *Participant, since uint64) []Event {
+	out = s.userState(out, p, max(since, p.JoinedSeq), OnlyDevice, p.Main)
 	if since == 0 && p.User == s.Caller && s.Open() {
 		created := s.event(EventCreated, p, Change{By: s.Caller, Device: p.Main, At: s.Created})
 		out = append(out, created.to(OnlyDevice, p.Main), created.to(OtherThan, p.Main))
@@ -234,20 +232,21 @@ func (s *State) changed(since uint64) []UserID {
 	return out
 }
 
-// userState is callUserStateChanged for the changed users, in the words of the latest of their changes.
-func (s *State) userState(p *Participant, since uint64, changed []UserID, a Audience, d DeviceID) []Event {
+// userState adds callUserStateChanged for those who changed after since, in the words of the latest of their changes.
+func (s *State) userState(out []Event, p *Participant, since uint64, a Audience, d DeviceID) []Event {
+	changed := s.changed(since)
 	if len(changed) == 0 {
-		return nil
+		return out
 	}
 	var last Change
 	for i := range s.Users {
-		if c := s.Users[i].Change; c.Seq > since && c.Seq >= last.Seq {
-			last = c
+		if c := &s.Users[i].Change; c.Seq > since && c.Seq >= last.Seq {
+			last = *c
 		}
 	}
 	e := s.event(EventUserState, p, last).to(a, d)
 	e.Changed = changed
-	return []Event{e}
+	return append(out, e)
 }
 
 // ended is callInvitationEnded, where the end is one that is told (SPEC 3).
@@ -275,8 +274,8 @@ func (e Event) to(a Audience, d DeviceID) Event {
 }
 
 // toActing addresses the acting user's own change: his main device, and the one that acted if that is another.
-func (s *State) toActing(e Event, p *Participant) []Event {
-	out := []Event{e.to(OnlyDevice, p.Main)}
+func toActing(out []Event, e Event, p *Participant) []Event {
+	out = append(out, e.to(OnlyDevice, p.Main))
 	if p.Change.Device != "" && p.Change.Device != p.Main {
 		out = append(out, e.to(OnlyDevice, p.Change.Device))
 	}

@@ -12,8 +12,10 @@ import (
 // A command whose ID is remembered changes nothing and gives its first outcome again. The error is a *Refusal or nil; a
 // refused user command leaves its outcome in the state, unless the call has ended or does not exist.
 func Step(s State, c Command, now time.Time) (State, []Event, error) {
-	t := turn{s: s, now: At(now)}
-	t.s.Users = slices.Clone(s.Users)
+	return new(Scratch).Step(s, c, now)
+}
+
+func (t *turn) step(c Command) (State, []Event, error) {
 	t.applyDue()
 	err := t.apply(c)
 	t.emit()

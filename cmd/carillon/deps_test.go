@@ -43,7 +43,7 @@ var architecture = map[string]rule{
 	},
 	"actors": {
 		ours:       []string{"actors/call", "actors/session", "transport/wire"},
-		others:     []string{"github.com/asynkron/protoactor-go/actor", messages},
+		others:     []string{"github.com/asynkron/protoactor-go/actor", messages, "google.golang.org/protobuf/encoding/protowire"},
 		testOurs:   []string{"persistence", "transport", "transport/client"},
 		testOthers: []string{"github.com/quic-go/quic-go", "google.golang.org/protobuf", "github.com/cockroachdb/pebble/v2/vfs"},
 		why:        "domain, mailbox and store; which store and which socket is joined in node.go",

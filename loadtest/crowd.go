@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -33,6 +34,7 @@ type crowd struct {
 	hear    func(told)
 	sockets []*socket
 	readers sync.WaitGroup
+	online  atomic.Int64 // connections that have a reader
 
 	visits  chan visit
 	doors   sync.WaitGroup // who receives them
@@ -192,14 +194,16 @@ func (c *crowd) login(ctx context.Context, conn *quic.Conn, to string, v visit) 
 
 // listen starts a connection's reader.
 func (c *crowd) listen(u *user) {
-	if u.seat == nil {
-		c.readers.Go(u.read)
-		return
+	if u.seat != nil {
+		c.came(u)
 	}
-	c.came(u)
+	c.online.Add(1)
 	c.readers.Go(func() {
 		u.read()
-		c.went(u)
+		c.online.Add(-1)
+		if u.seat != nil {
+			c.went(u)
+		}
 	})
 }
 
@@ -220,6 +224,13 @@ func (c *crowd) beat(u *user, interval time.Duration) {
 // present are the users who have logged in. c.mu is held.
 func (c *crowd) present() []*user {
 	return slices.DeleteFunc(slices.Clone(c.users), func(u *user) bool { return u == nil })
+}
+
+// entered is how many users have logged in.
+func (c *crowd) entered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.logins)
 }
 
 // lost is how many connections have ended by themselves, and why the first ones did.

@@ -71,7 +71,8 @@ func attack(ctx context.Context, o options, args []string, out, notes io.Writer)
 	if err := pinSelf(o.loadCPUs); err != nil {
 		return code, err
 	}
-	say := func(format string, args ...any) { fmt.Fprintf(notes, format+"\n", args...) }
+	v := newView(notes, o.quiet)
+	defer v.close()
 	t, err := newTarget(ctx, o)
 	if err != nil {
 		return code, err
@@ -81,8 +82,10 @@ func attack(ctx context.Context, o options, args []string, out, notes io.Writer)
 	if err != nil {
 		return code, errors.Join(err, t.close())
 	}
-	u, found, err := r.do(ctx, say)
+	v.watch(subject{title: fmt.Sprintf("%s · %s · %s users · %s", r.name, o.scenario.Name, grouped(o.scenario.Users), t.about), scenario: o.scenario, meter: t.meter, pulse: r.pulse})
+	u, found, err := r.do(ctx, v.say)
 	gone := t.close()
+	v.close()
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
@@ -98,7 +101,7 @@ func attack(ctx context.Context, o options, args []string, out, notes io.Writer)
 	if err := errors.Join(err, result.print(out)); err != nil {
 		return code, err
 	}
-	say("the report is %s", path)
+	fmt.Fprintln(notes, "the report is", path)
 	if len(result.Verdict) > 0 {
 		return exitFailed, nil
 	}

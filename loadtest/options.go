@@ -28,6 +28,7 @@ type options struct {
 	sockets    int
 	seed       uint64
 	out        string
+	quiet      bool
 }
 
 // flagged is the command line before it is read.
@@ -78,6 +79,7 @@ func (f *flagged) declare() {
 	s.StringVar(&f.conf, "set", "", "settings of the servers that -spawn starts: `CARILLON_KEY=value,...`")
 	s.IntVar(&f.sockets, "sockets", 4, "UDP sockets")
 	s.Uint64Var(&f.seed, "seed", 1, "of who calls whom, and how")
+	s.BoolVar(&f.quiet, "quiet", false, "do not show how the run goes on")
 	s.StringVar(&f.out, "out", "data/loadtest", "directory for the reports")
 }
 

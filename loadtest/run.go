@@ -30,6 +30,8 @@ type run struct {
 	tally  *tally
 	crowd  *crowd
 	count  int // calls begun; of the agenda's goroutine
+
+	progress progress
 }
 
 // usage is what the servers used, when they can be seen.
@@ -66,12 +68,21 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 		stop()
 		clock.Wait()
 	}()
+	if err = r.progress.enter(ctx, loggingIn); err != nil {
+		return u, nil, err
+	}
 	if u, err = r.logIn(ctx); err != nil {
 		return u, nil, err
 	}
 	r.crowd.open(ctx)
+	if err := r.progress.enter(ctx, warming); err != nil {
+		return u, nil, err
+	}
 	say("%d users are logged in", r.scenario.Users)
 	if err := r.offer(ctx, r.scenario.Rate/2, r.scenario.Warmup, false); err != nil {
+		return u, nil, err
+	}
+	if err := r.progress.enter(ctx, measuring); err != nil {
 		return u, nil, err
 	}
 	say("measuring for %v", r.scenario.Duration)
@@ -91,6 +102,9 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 		u.device = 0
 	}
 	if err != nil {
+		return u, nil, err
+	}
+	if err := r.progress.enter(ctx, auditing); err != nil {
 		return u, nil, err
 	}
 	return u, r.audit(ctx), nil
@@ -216,13 +230,16 @@ func (r *run) sample(ctx context.Context, began time.Time) {
 	for {
 		select {
 		case <-ctx.Done():
+		case <-tick.C:
+		}
+		cpu := r.target.meter.cpu()
+		r.tally.tick(second{
+			At: time.Since(began).Seconds(), InFlight: r.book.open(), Online: int(r.crowd.online.Load()),
+			CPU: (cpu - used).Seconds(), Memory: r.target.meter.resident(),
+		})
+		used = cpu
+		if ctx.Err() != nil {
 			return
-		case now := <-tick.C:
-			cpu := r.target.meter.cpu()
-			r.tally.tick(second{
-				At: now.Sub(began).Seconds(), InFlight: r.book.open(), CPU: (cpu - used).Seconds(), Memory: r.target.meter.resident(),
-			})
-			used = cpu
 		}
 	}
 }

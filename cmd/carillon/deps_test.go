@@ -82,6 +82,7 @@ var architecture = map[string]rule{
 			"github.com/HdrHistogram/hdrhistogram-go",
 			"github.com/quic-go/quic-go", messages, // thousands of users on few sockets, each frame checked: it is a client of its own
 			"go.yaml.in/yaml/v3", // its scenarios; viper's, so no further module
+			"golang.org/x/term",  // its live view: is it a terminal, and how large
 		},
 		why: "it sees the service as an app does",
 	},

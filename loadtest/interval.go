@@ -104,7 +104,7 @@ type pulse struct {
 	Online   int            `json:"online"`     // connections
 	InFlight int            `json:"in_flight"`  // calls
 	Moments  []moment       `json:"moments,omitempty"`
-	Begun    int            `json:"begun"`      // since the last pulse, as is all that follows
+	Begun    int            `json:"begun"` // since the last pulse, as is all that follows
 	Done     int            `json:"done"`
 	Refused  int            `json:"refused"`
 	Wrong    int            `json:"wrong"`

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"carillon/loadtest/chart"
 )
 
 // glance is all that the view shows at one moment.
@@ -139,12 +141,7 @@ func (g *glance) share() (share float64, text string) {
 	return -1, seconds(g.elapsed)
 }
 
-func seconds(d time.Duration) string {
-	if d >= time.Minute {
-		return d.Round(time.Second).String()
-	}
-	return strconv.FormatFloat(d.Round(time.Second/10).Seconds(), 'f', -1, 64) + " s"
-}
+func seconds(d time.Duration) string { return chart.Clock(d.Seconds()) }
 
 // reasons lists refusals by code.
 func reasons(codes map[uint32]int) string {

@@ -110,7 +110,7 @@ func TestViewWithoutATerminal(t *testing.T) {
 				v.show(time.Now())
 			}
 		}
-		if got := b.String(); !strings.HasPrefix(got, want) || strings.Contains(got, "measuring: 0 s of 1m0s, 7 online") == quiet {
+		if got := b.String(); !strings.HasPrefix(got, want) || strings.Contains(got, "measuring: 0 s of 1 min, 7 online") == quiet {
 			t.Errorf("quiet %v: %q", quiet, got)
 		}
 	}

@@ -31,8 +31,13 @@ func main() {
 }
 
 func command(ctx context.Context, args []string, out, notes io.Writer) (int, error) {
-	if len(args) > 0 && args[0] == "compare" {
-		return compareCommand(args[1:], out, notes)
+	if len(args) > 0 {
+		switch args[0] {
+		case "compare":
+			return compareCommand(args[1:], out, notes)
+		case "page":
+			return pageCommand(args[1:], out, notes)
+		}
 	}
 	o, err := parseOptions(args, notes)
 	if errors.Is(err, flag.ErrHelp) {

@@ -158,7 +158,7 @@ func (r *report) latency(of string) latency {
 	return r.Latencies[i]
 }
 
-// save writes the report as JSON and appends its line to runs.csv.
+// save writes the report as JSON and as a page, and appends its line to runs.csv.
 func (r *report) save(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("-out: %w", err)
@@ -171,7 +171,8 @@ func (r *report) save(dir string) (string, error) {
 	if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
 		return "", fmt.Errorf("-out: %w", err)
 	}
-	return path, appendCSV(filepath.Join(dir, "runs.csv"), r)
+	page, err := r.savePage(dir)
+	return page, errors.Join(err, appendCSV(filepath.Join(dir, "runs.csv"), r))
 }
 
 // loadReport reads a report by its run's name or its file.

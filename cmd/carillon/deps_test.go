@@ -77,7 +77,7 @@ var architecture = map[string]rule{
 		why:        "an app that links the SDK must not link the server",
 	},
 	"loadtest": {
-		ours: []string{"transport/client", "transport/wire"},
+		ours: []string{"transport/client", "transport/wire", "loadtest/chart", "loadtest/page"},
 		others: []string{
 			"github.com/HdrHistogram/hdrhistogram-go",
 			"github.com/quic-go/quic-go", messages, // thousands of users on few sockets, each frame checked: it is a client of its own
@@ -85,6 +85,13 @@ var architecture = map[string]rule{
 			"golang.org/x/term",  // its live view: is it a terminal, and how large
 		},
 		why: "it sees the service as an app does",
+	},
+	"loadtest/chart": {
+		why: "draws numbers, whatever they mean",
+	},
+	"loadtest/page": {
+		ours: []string{"loadtest/chart"},
+		why:  "lays out what it is given",
 	},
 	"cmd/carillon": {
 		ours: []string{

@@ -39,18 +39,6 @@ func (i *interval) ended(e ending, code uint32) {
 	}
 }
 
-// add takes another interval of the same time, or of the time after.
-func (i *interval) add(other *interval) {
-	i.begun += other.begun
-	i.done += other.done
-	i.refused += other.refused
-	i.wrong += other.wrong
-	for code, n := range other.codes {
-		i.codes[code] += n
-	}
-	i.rings.Merge(other.rings)
-}
-
 // reset makes it empty.
 func (i *interval) reset() {
 	i.rings.Reset()

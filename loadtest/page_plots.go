@@ -65,7 +65,6 @@ func joined(some []second) second {
 		out.RingP99, out.RingMax = max(out.RingP99, s.RingP99), max(out.RingMax, s.RingMax)
 	}
 	sum.fill(&out)
-	out.Rings = ""
 	return out
 }
 

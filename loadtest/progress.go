@@ -57,6 +57,11 @@ func (p *progress) now() (phase, time.Duration) {
 
 // pulse tells how the run stands, and what happened since it last told.
 func (r *run) pulse() pulse {
+	if r.crew != nil {
+		p := r.crew.pulse()
+		p.Phase, p.Elapsed = r.progress.now()
+		return p
+	}
 	p := r.tally.pulse()
 	p.Phase, p.Elapsed = r.progress.now()
 	p.Online, p.InFlight = int(r.crowd.online.Load()), r.book.open()

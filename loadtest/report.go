@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 type report struct {
 	Run      string    `json:"run"`
 	Began    time.Time `json:"began"`
+	Measured time.Time `json:"measured_from"`
 	Target   string    `json:"target"`
 	Command  []string  `json:"command"`
 	Scenario scenario  `json:"scenario"`
@@ -89,7 +91,7 @@ func (r *run) report(u usage, found *audit) *report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := &report{
-		Run: r.name, Target: r.target.about, Scenario: r.scenario, Outcomes: t.outcomes, Codes: t.codes, Failures: t.failures, Seconds: t.seconds,
+		Run: r.name, Measured: r.measured, Target: r.target.about, Scenario: r.scenario, Outcomes: t.outcomes, Codes: t.codes, Failures: t.failures, Seconds: t.seconds,
 		Calls: counts{Offered: t.offered, Skipped: t.skipped, Crowded: t.crowded, Warmup: t.checked, Repeats: t.repeats, Redirects: r.crowd.redirects, Wrong: t.wrong},
 	}
 	for _, o := range t.outcomes {
@@ -173,6 +175,19 @@ func (r *report) save(dir string) (string, error) {
 	}
 	page, err := r.savePage(dir)
 	return page, errors.Join(err, appendCSV(filepath.Join(dir, "runs.csv"), r))
+}
+
+// finish saves the report, prints it and says by the exit code what it says.
+func (r *report) finish(dir string, out, notes io.Writer) (int, error) {
+	path, err := r.save(dir)
+	if err := errors.Join(err, r.print(out)); err != nil {
+		return exitBroken, err
+	}
+	fmt.Fprintln(notes, "the report is", path)
+	if len(r.Verdict) > 0 {
+		return exitFailed, nil
+	}
+	return exitPassed, nil
 }
 
 // loadReport reads a report by its run's name or its file.

@@ -32,6 +32,9 @@ type run struct {
 	count  int // calls begun; of the agenda's goroutine
 
 	progress progress
+	delay    time.Duration // of the first call, so that the parts of a run don't all call at once
+	crew     *crew         // workers that do it all; nil: this process does
+	measured time.Time     // when measuring began
 }
 
 // usage is what the servers used, when they can be seen.
@@ -54,7 +57,9 @@ func newRun(s scenario, name string, t *target, seed uint64, sockets int) (*run,
 		}
 	}
 	var err error
-	r.crowd, err = newCrowd(t.addrs, sockets, r.agenda, r.book.tell)
+	if r.crowd, err = newCrowd(t.addrs, sockets, r.agenda, r.book.tell); err == nil {
+		r.crowd.trust = t.trust
+	}
 	return r, err
 }
 
@@ -68,7 +73,7 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 		stop()
 		clock.Wait()
 	}()
-	if err = r.progress.enter(ctx, loggingIn); err != nil {
+	if err := r.progress.enter(ctx, loggingIn); err != nil {
 		return u, nil, err
 	}
 	if u, err = r.logIn(ctx); err != nil {
@@ -88,6 +93,7 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 	say("measuring for %v", r.scenario.Duration)
 	self := meter{pids: []int{os.Getpid()}}
 	before, own, began := r.target.meter.cpu(), self.cpu(), time.Now()
+	r.measured = began
 	watched, unwatch := context.WithCancel(ctx)
 	var sampling sync.WaitGroup
 	sampling.Go(func() { r.sample(watched, began) })
@@ -107,11 +113,17 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 	if err := r.progress.enter(ctx, auditing); err != nil {
 		return u, nil, err
 	}
+	if r.crew != nil {
+		return u, nil, r.letReport(ctx)
+	}
 	return u, r.audit(ctx), nil
 }
 
 // logIn brings all users in. Until the end of the run usage.device is the memory before most of them came.
 func (r *run) logIn(ctx context.Context) (u usage, err error) {
+	if r.crew != nil {
+		return r.letLogIn(ctx)
+	}
 	if err := r.crowd.grow(ctx, r.name+"-", min(baselineUsers, r.scenario.Users)); err != nil {
 		return u, err
 	}
@@ -126,12 +138,15 @@ func (r *run) logIn(ctx context.Context) (u usage, err error) {
 
 // offer begins calls at a rate, each at its scheduled instant whatever became of the others, and waits until all are over.
 func (r *run) offer(ctx context.Context, rate float64, during time.Duration, counts bool) error {
+	if r.crew != nil {
+		return r.letOffer(ctx, counts)
+	}
 	calls := int(rate * during.Seconds())
 	if calls == 0 {
 		return rest(ctx, during)
 	}
 	last := make(chan struct{})
-	start := time.Now().Add(drainPoll)
+	start := time.Now().Add(drainPoll + r.delay)
 	at := func(n int) time.Time { return start.Add(time.Duration(float64(n) / rate * float64(time.Second))) }
 	n := 0
 	var arrive func(time.Time)

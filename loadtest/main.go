@@ -104,7 +104,8 @@ func (o *options) play(ctx context.Context, v *view) (result *report, err error)
 	if err != nil {
 		return nil, errors.Join(err, t.close())
 	}
-	if result, err = o.do(ctx, r, v); ctx.Err() != nil {
+	result, err = o.do(ctx, r, v)
+	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
 	gone := t.close()
@@ -119,14 +120,14 @@ func (o *options) play(ctx context.Context, v *view) (result *report, err error)
 }
 
 // do does the run, with workers if there are to be any.
-func (o *options) do(ctx context.Context, r *run, v *view) (*report, error) {
+func (o *options) do(ctx context.Context, r *run, v *view) (result *report, err error) {
 	if len(o.workers) > 0 {
 		whole := job{Run: r.name, Scenario: o.scenario, Addrs: r.target.addrs, Seed: o.seed, Sockets: o.sockets, Tokens: o.trust.secret != nil}
 		c, err := hire(ctx, o.workers, link.Party{Secret: o.secret, Program: program()}, whole)
 		if err != nil {
 			return nil, err
 		}
-		defer c.close()
+		defer func() { err = errors.Join(err, c.close()) }()
 		r.crew = c
 	}
 	v.watch(subject{
@@ -137,7 +138,7 @@ func (o *options) do(ctx context.Context, r *run, v *view) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	result := r.report(u, found)
+	result = r.report(u, found)
 	if r.crew != nil {
 		return r.crew.merged(result)
 	}

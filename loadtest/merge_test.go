@@ -20,7 +20,7 @@ func TestMergeIsTheWhole(t *testing.T) {
 			part := parts[random.IntN(2)]
 			s := sample{metric(random.IntN(int(metrics))), time.Duration(random.IntN(50_000)) * time.Microsecond}
 			for _, one := range []*tally{whole, part} {
-				one.began(true, false)
+				one.began(true, begun)
 				one.measure(true, s)
 				one.now.ended(right, 0)
 				if s.took > 45*time.Millisecond {

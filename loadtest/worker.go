@@ -12,7 +12,11 @@ import (
 	"carillon/loadtest/link"
 )
 
-const maxGuests = 8 // connections to a worker that have not been answered yet
+// Bounds of a worker.
+const (
+	maxGuests  = 8             // connections that have not been answered yet
+	gateWithin = 2 * time.Hour // for the slowest of the others
+)
 
 // worker plays parts of runs, one at a time, for coordinators who know its secret.
 type worker struct {
@@ -44,7 +48,7 @@ func (w *worker) serve(ctx context.Context, l net.Listener) error {
 	var guests sync.WaitGroup
 	defer guests.Wait()
 	defer stop()
-	unlisten := context.AfterFunc(ctx, func() { l.Close() })
+	unlisten := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer unlisten()
 	for {
 		conn, err := l.Accept()
@@ -80,10 +84,10 @@ func (w *worker) welcome(ctx context.Context, raw net.Conn) {
 		w.say("%v is no coordinator of mine: %v", who, err)
 		return
 	}
-	defer c.Close()
 	select {
 	case w.busy <- struct{}{}:
 	default:
+		defer func() { _ = c.Close() }()
 		_ = c.Send(word{Failed: "is at work for another coordinator"})
 		w.say("%v was refused: at work", who)
 		return
@@ -102,12 +106,15 @@ func (w *worker) welcome(ctx context.Context, raw net.Conn) {
 		return
 	}
 	w.say("%s is done: %d calls right, %d refused, %d wrong", r.Run, r.Calls.Right, r.Calls.Refused, r.Calls.Wrong)
-	<-s.ctx.Done() // he has it all and goes
+	select { // he has it all and goes
+	case <-s.ctx.Done():
+	case <-time.After(gateWithin):
+	}
 }
 
 // play does a part, from its job to its report.
 func (w *worker) play(s *service, who net.Addr) (*report, error) {
-	first, err := s.next()
+	first, err := s.next(link.Silence)
 	if err != nil {
 		return nil, err
 	}
@@ -167,16 +174,20 @@ func (s *service) listen() {
 }
 
 func (s *service) close() {
-	s.conn.Close()
+	_ = s.conn.Close() // its end is what ends listen
 	s.heard.Wait()
 	s.cancel(nil)
 }
 
-// next waits for an order; for how long is the coordinator's to say, who has a bound for each phase, as long as he is there.
-func (s *service) next() (order, error) {
+// next waits for an order.
+func (s *service) next(within time.Duration) (order, error) {
+	late := time.NewTimer(within)
+	defer late.Stop()
 	select {
 	case o := <-s.orders:
 		return o, nil
+	case <-late.C:
+		return order{}, fmt.Errorf("no order of the coordinator for %v", within)
 	case <-s.ctx.Done():
 		return order{}, context.Cause(s.ctx)
 	}
@@ -187,7 +198,7 @@ func (s *service) gate(_ context.Context, next phase) error {
 	if err := s.conn.Send(word{Awaits: next}); err != nil {
 		return err
 	}
-	o, err := s.next()
+	o, err := s.next(gateWithin)
 	if err == nil && o.Begin != next {
 		err = fmt.Errorf("the coordinator begins the %v, this part awaits the %v", o.Begin, next)
 	}

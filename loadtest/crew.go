@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"sync"
 	"time"
 
@@ -210,11 +211,23 @@ func (c *crew) pulse() pulse {
 	return out
 }
 
+// stay lets the users of a part that was done earlier be online until all were done, as they are.
+func (r *report) stay(seen *report) {
+	if len(r.Seconds) == 0 || len(seen.Seconds) == 0 {
+		return
+	}
+	last, until := r.Seconds[len(r.Seconds)-1], seen.Seconds[len(seen.Seconds)-1].At
+	for at := math.Round(last.At) + 1; at <= math.Round(until); at++ {
+		r.Seconds = append(r.Seconds, second{At: at, Online: last.Online})
+	}
+}
+
 // merged is the report of all workers and of what the coordinator has seen of the servers.
 func (c *crew) merged(seen *report) (*report, error) {
 	var all []*report
 	for _, m := range c.members {
 		m.report.Servers.Resident, m.report.Servers.CPU = 0, 0 // the coordinator sees them
+		m.report.stay(seen)
 		all = append(all, m.report)
 	}
 	own := *seen

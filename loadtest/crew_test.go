@@ -123,6 +123,16 @@ func TestCrew(t *testing.T) {
 	}
 }
 
+// Users of a part that is done are online until all are.
+func TestStay(t *testing.T) {
+	r := &report{Seconds: []second{{At: 1, Online: 5, InFlight: 3}, {At: 2.1, Online: 4, InFlight: 3}}}
+	r.stay(&report{Seconds: []second{{At: 1}, {At: 3.9}}})
+	if n := len(r.Seconds); n != 4 || r.Seconds[3].At != 4 || r.Seconds[3].Online != 4 || r.Seconds[3].InFlight != 0 {
+		t.Errorf("%+v", r.Seconds)
+	}
+	(&report{}).stay(&report{})
+}
+
 // A worker that does not do as the others ends the run, with its name and the reason.
 func TestBadWorkers(t *testing.T) {
 	for want, play := range map[string]func(*link.Conn){

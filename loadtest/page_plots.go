@@ -19,11 +19,12 @@ const (
 	maxPoints    = 300 // of a line over time
 	maxPageMarks = 40  // moments marked
 	maxCodes     = chart.Colours - 1
+	leastStretch = 0.3 // s, of a point
 	plotHeight   = 230
 	wideHeight   = 320
 )
 
-// span of time in a report, for plots: all of some seconds.
+// stretch is some seconds of a report, for one point of a plot.
 type stretch struct {
 	second
 	from float64 // s; At is its end
@@ -38,6 +39,10 @@ func thinned(all []second) (out []stretch, each int) {
 		if from = one.At; one.from < one.At {
 			out = append(out, one)
 		}
+	}
+	if n := len(out); n > 1 && out[n-1].At-out[n-1].from < leastStretch { // too short for a rate
+		out[n-2] = stretch{second: joined([]second{out[n-2].second, out[n-1].second}), from: out[n-2].from}
+		out = out[:n-1]
 	}
 	return out, each
 }

@@ -95,7 +95,7 @@ func (r *report) sides() []page.Table {
 		count("calls of the warm-up", c.Warmup), count("calls looked up in the users' lists", r.Audit.Calls), count("lists read", r.Audit.Users),
 		{{Text: "entries of the lists that are wrong"}, {Text: grouped(r.Audit.Wrong), Bad: r.Audit.Wrong > 0}},
 		count("events told again", c.Repeats), count("events after a call's end", c.Late), count("events of no call", c.Strange),
-		count("logins sent to another node", c.Redirects), count("calls not begun", c.Skipped),
+		count("logins sent to another node", c.Redirects), count("calls not begun", c.Skipped+c.Crowded),
 		texts("CPU of the load generator", fmt.Sprintf("%.2f s", v.Generator)),
 	}}
 	for _, code := range slices.Sorted(maps.Keys(r.Codes)) {

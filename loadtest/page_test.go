@@ -139,6 +139,10 @@ func TestThinned(t *testing.T) {
 	if both := joined(two); math.Abs(both.RingP50-100) > 2 || math.Abs(both.RingMax-200) > 3 {
 		t.Errorf("p50 %v, max %v of 1..200 ms", both.RingP50, both.RingMax)
 	}
+	end, _ := thinned([]second{{At: 1, Done: 5, CPU: 0.5}, {At: 1.01, Done: 1, CPU: 0.01}})
+	if len(end) != 1 || end[0].Done != 6 || end[0].At != 1.01 || end[0].from != 0 {
+		t.Errorf("a hundredth of a second is a point of its own: %+v", end)
+	}
 	day := make([]second, 86_400)
 	for i := range day {
 		day[i].At = float64(i + 1)

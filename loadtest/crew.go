@@ -50,14 +50,16 @@ func hire(ctx context.Context, addrs []string, p link.Party, whole job) (*crew, 
 	}
 	c := &crew{words: make(chan heardWord), rings: hdrhistogram.New(histLowest, histHighest, secondDigits)}
 	ctx, c.stop = context.WithCancel(ctx)
-	for i, addr := range addrs {
+	for _, addr := range addrs {
 		conn, err := link.Dial(ctx, addr, p)
-		if err == nil {
-			c.members = append(c.members, &member{addr: addr, conn: conn})
-			err = conn.Send(order{Job: &jobs[i]})
-		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("worker %s: %w", addr, err), c.close())
+		}
+		c.members = append(c.members, &member{addr: addr, conn: conn})
+	}
+	for i, m := range c.members { // all are there
+		if err := m.conn.Send(order{Job: &jobs[i]}); err != nil {
+			return nil, errors.Join(fmt.Errorf("worker %s: %w", m.addr, err), c.close())
 		}
 	}
 	for _, m := range c.members {

@@ -17,6 +17,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -104,7 +105,7 @@ func gone(err error, silence time.Duration) error {
 	switch {
 	case errors.As(err, &late) && late.Timeout():
 		return fmt.Errorf("nothing was heard for %v: %w", silence, err)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("the connection was closed: %w", err)
 	}
 	return err

@@ -70,8 +70,8 @@ func TestACallThatCannotBegin(t *testing.T) {
 	r, c := bench(t, storyNamed("answered"))
 	c.begin(noon)
 	c.watch(noon.Add(time.Minute))
-	if c.machine.ending != wrong || r.tally.failed != 1 {
-		t.Errorf("ended as %d, %d failed", c.machine.ending, r.tally.failed)
+	if c.machine.ending != wrong || r.tally.now.wrong != 1 {
+		t.Errorf("ended as %d, %d failed", c.machine.ending, r.tally.now.wrong)
 	}
 }
 

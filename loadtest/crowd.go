@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -29,10 +29,12 @@ const (
 // crowd is many users on few sockets.
 type crowd struct {
 	addrs   []string
+	trust   trust
 	agenda  *agenda
 	hear    func(told)
 	sockets []*socket
 	readers sync.WaitGroup
+	online  atomic.Int64 // connections that have a reader
 
 	visits  chan visit
 	doors   sync.WaitGroup // who receives them
@@ -124,13 +126,13 @@ func (c *crowd) connect(ctx context.Context, i int, to string, v visit) (*user, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("-addr %s: %w", to, err)
 	}
-	if !addr.IP.IsLoopback() {
-		return nil, nil, fmt.Errorf("-addr %s: not a loopback address, and users log in without tokens and trust any certificate", to)
+	if err := c.trust.admits(to, addr.IP); err != nil {
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		conn, err := c.sockets[i%len(c.sockets)].transport.Dial(ctx, addr, tlsConfig, quicConfig)
+		conn, err := c.sockets[i%len(c.sockets)].transport.Dial(ctx, addr, c.trust.config(to), quicConfig)
 		if err == nil {
 			return c.login(ctx, conn, to, v)
 		}
@@ -144,14 +146,11 @@ func (c *crowd) connect(ctx context.Context, i int, to string, v visit) (*user, 
 	}
 }
 
-var (
-	tlsConfig  = &tls.Config{InsecureSkipVerify: true, NextProtos: []string{wire.ALPN}, MinVersion: tls.VersionTLS13}
-	quicConfig = &quic.Config{
-		HandshakeIdleTimeout: loginTimeout, MaxIdleTimeout: 2 * time.Minute, DisablePathMTUDiscovery: true,
-		MaxIncomingStreams: -1, MaxIncomingUniStreams: -1,
-		InitialStreamReceiveWindow: 16 << 10, InitialConnectionReceiveWindow: 32 << 10,
-	}
-)
+var quicConfig = &quic.Config{
+	HandshakeIdleTimeout: loginTimeout, MaxIdleTimeout: 2 * time.Minute, DisablePathMTUDiscovery: true,
+	MaxIncomingStreams: -1, MaxIncomingUniStreams: -1,
+	InitialStreamReceiveWindow: 16 << 10, InitialConnectionReceiveWindow: 32 << 10,
+}
 
 func (c *crowd) login(ctx context.Context, conn *quic.Conn, to string, v visit) (*user, *wire.LoginResult, error) {
 	stream, err := conn.OpenStreamSync(ctx)
@@ -161,9 +160,14 @@ func (c *crowd) login(ctx context.Context, conn *quic.Conn, to string, v visit) 
 	u := &user{
 		name: v.user, device: v.device, seat: v.seat, crowd: c, conn: conn, stream: stream, waiting: map[uint64]func(*wire.Response){},
 	}
+	token, err := c.trust.token(v.user, time.Now())
+	if err != nil {
+		u.end()
+		return nil, nil, fmt.Errorf("-token-secret: %w", err)
+	}
 	answered := make(chan *wire.Response, 1)
 	err = u.ask(&wire.ClientFrame{Body: &wire.ClientFrame_Login{Login: &wire.Login{
-		UserId: v.user, DeviceId: v.device, Platform: wire.Platform_PLATFORM_LINUX, ClientVersion: "loadtest/1",
+		UserId: v.user, DeviceId: v.device, Platform: wire.Platform_PLATFORM_LINUX, ClientVersion: "loadtest/1", Token: token,
 	}}}, func(r *wire.Response) {
 		if v.answered != nil {
 			v.answered(u, r)
@@ -192,14 +196,16 @@ func (c *crowd) login(ctx context.Context, conn *quic.Conn, to string, v visit) 
 
 // listen starts a connection's reader.
 func (c *crowd) listen(u *user) {
-	if u.seat == nil {
-		c.readers.Go(u.read)
-		return
+	if u.seat != nil {
+		c.came(u)
 	}
-	c.came(u)
+	c.online.Add(1)
 	c.readers.Go(func() {
 		u.read()
-		c.went(u)
+		c.online.Add(-1)
+		if u.seat != nil {
+			c.went(u)
+		}
 	})
 }
 
@@ -220,6 +226,13 @@ func (c *crowd) beat(u *user, interval time.Duration) {
 // present are the users who have logged in. c.mu is held.
 func (c *crowd) present() []*user {
 	return slices.DeleteFunc(slices.Clone(c.users), func(u *user) bool { return u == nil })
+}
+
+// entered is how many users have logged in.
+func (c *crowd) entered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.logins)
 }
 
 // lost is how many connections have ended by themselves, and why the first ones did.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"carillon/loadtest/link"
 )
 
 // Exit codes.
@@ -31,8 +33,15 @@ func main() {
 }
 
 func command(ctx context.Context, args []string, out, notes io.Writer) (int, error) {
-	if len(args) > 0 && args[0] == "compare" {
-		return compareCommand(args[1:], out, notes)
+	if len(args) > 0 {
+		switch args[0] {
+		case "compare":
+			return compareCommand(args[1:], out, notes)
+		case "merge":
+			return mergeCommand(args[1:], out, notes)
+		case "page":
+			return pageCommand(args[1:], out, notes)
+		}
 	}
 	o, err := parseOptions(args, notes)
 	if errors.Is(err, flag.ErrHelp) {
@@ -40,6 +49,9 @@ func command(ctx context.Context, args []string, out, notes io.Writer) (int, err
 	}
 	if err != nil {
 		return exitBroken, err
+	}
+	if o.worker != "" {
+		return exitPassed, errors.Join(pinSelf(o.loadCPUs), serveWork(ctx, o, notes))
 	}
 	return attack(ctx, o, args, out, notes)
 }
@@ -66,41 +78,69 @@ func compareCommand(args []string, out, notes io.Writer) (int, error) {
 }
 
 // attack does one run and says what came of it.
-func attack(ctx context.Context, o options, args []string, out, notes io.Writer) (code int, err error) {
-	code = exitBroken
+func attack(ctx context.Context, o options, args []string, out, notes io.Writer) (int, error) {
 	if err := pinSelf(o.loadCPUs); err != nil {
-		return code, err
+		return exitBroken, err
 	}
-	say := func(format string, args ...any) { fmt.Fprintf(notes, format+"\n", args...) }
-	t, err := newTarget(ctx, o)
+	v := newView(notes, o.quiet)
+	defer v.close()
+	result, err := o.play(ctx, v)
+	v.close()
 	if err != nil {
-		return code, err
+		return exitBroken, err
+	}
+	result.Command = redacted(args)
+	return result.finish(o.out, out, notes)
+}
+
+// play starts the servers, does the run and stops them.
+func (o *options) play(ctx context.Context, v *view) (result *report, err error) {
+	t, err := newTarget(ctx, *o)
+	if err != nil {
+		return nil, err
 	}
 	began := time.Now()
 	r, err := newRun(o.scenario, "r"+strconv.FormatInt(began.UnixMilli(), 36), t, o.seed, o.sockets)
 	if err != nil {
-		return code, errors.Join(err, t.close())
+		return nil, errors.Join(err, t.close())
 	}
-	u, found, err := r.do(ctx, say)
-	gone := t.close()
+	result, err = o.do(ctx, r, v)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
+	gone := t.close()
 	if err != nil {
-		return code, errors.Join(err, gone)
+		return nil, errors.Join(err, gone)
 	}
-	result := r.report(u, found)
-	result.Began, result.Command = began, args
+	result.Began = began
 	if gone != nil {
 		result.Verdict = append(result.Verdict, gone.Error())
 	}
-	path, err := result.save(o.out)
-	if err := errors.Join(err, result.print(out)); err != nil {
-		return code, err
+	return result, nil
+}
+
+// do does the run, with workers if there are to be any.
+func (o *options) do(ctx context.Context, r *run, v *view) (result *report, err error) {
+	if len(o.workers) > 0 {
+		whole := job{Run: r.name, Scenario: o.scenario, Addrs: r.target.addrs, Seed: o.seed, Sockets: o.sockets, Tokens: o.trust.secret != nil}
+		c, err := hire(ctx, o.workers, link.Party{Secret: o.secret, Program: program()}, whole)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, c.close()) }()
+		r.crew = c
 	}
-	say("the report is %s", path)
-	if len(result.Verdict) > 0 {
-		return exitFailed, nil
+	v.watch(subject{
+		title:    fmt.Sprintf("%s · %s · %s users · %s", r.name, o.scenario.Name, grouped(o.scenario.Users), r.target.about),
+		scenario: o.scenario, meter: r.target.meter, pulse: r.pulse,
+	})
+	u, found, err := r.do(ctx, v.say)
+	if err != nil {
+		return nil, err
 	}
-	return exitPassed, nil
+	result = r.report(u, found)
+	if r.crew != nil {
+		return r.crew.merged(result)
+	}
+	return result, nil
 }

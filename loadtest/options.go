@@ -28,6 +28,8 @@ type options struct {
 	sockets    int
 	seed       uint64
 	out        string
+	quiet      bool
+	remote
 }
 
 // flagged is the command line before it is read.
@@ -40,22 +42,27 @@ type flagged struct {
 	duration        time.Duration
 	warmup          time.Duration
 	addr, pid, conf string
+	remoteFlags
 }
 
 func parseOptions(args []string, usage io.Writer) (options, error) {
 	f := &flagged{set: flag.NewFlagSet("loadtest", flag.ContinueOnError)}
 	f.set.SetOutput(usage)
 	f.set.Usage = func() {
-		fmt.Fprintf(usage, "usage: loadtest [flags]         scenarios: %s\n       loadtest compare A B     two runs: their names, or their .json files\n\n",
+		fmt.Fprintf(usage, "usage: loadtest [flags]         scenarios: %s\n       loadtest compare A B     two runs: their names, or their .json files\n       loadtest merge A B...    one report of runs at the same time\n       loadtest page A          write a run's page again\n\n",
 			strings.Join(shippedNames(), ", "))
 		f.set.PrintDefaults()
 	}
 	f.declare()
+	f.declareRemote()
 	if err := f.set.Parse(args); err != nil {
 		return options{}, err
 	}
 	if f.set.NArg() > 0 {
 		return options{}, fmt.Errorf("%q is no flag", f.set.Arg(0))
+	}
+	if f.worker != "" {
+		return f.completeWorker()
 	}
 	return f.complete()
 }
@@ -67,7 +74,7 @@ func (f *flagged) declare() {
 	s.Float64Var(&f.rate, "rate", 0, "calls per second, instead of the scenario's")
 	s.DurationVar(&f.duration, "duration", 0, "time that is measured, instead of the scenario's")
 	s.DurationVar(&f.warmup, "warmup", 0, "time at half the rate before that, instead of the scenario's")
-	s.StringVar(&f.addr, "addr", "", "servers that run already: `host:port,...`, on loopback")
+	s.StringVar(&f.addr, "addr", "", "servers that run already: `host:port,...`; off loopback with -ca or -insecure")
 	s.IntVar(&f.spawn, "spawn", 0, "start so many servers: one on its own store, more as a cluster (with -dsn)")
 	s.StringVar(&f.binary, "binary", "", "the servers' program, such as bin/carillon; default: built from the source")
 	s.StringVar(&f.dsn, "dsn", "", "PostgreSQL for the servers that -spawn starts")
@@ -78,6 +85,7 @@ func (f *flagged) declare() {
 	s.StringVar(&f.conf, "set", "", "settings of the servers that -spawn starts: `CARILLON_KEY=value,...`")
 	s.IntVar(&f.sockets, "sockets", 4, "UDP sockets")
 	s.Uint64Var(&f.seed, "seed", 1, "of who calls whom, and how")
+	s.BoolVar(&f.quiet, "quiet", false, "do not show how the run goes on")
 	s.StringVar(&f.out, "out", "data/loadtest", "directory for the reports")
 }
 
@@ -121,6 +129,9 @@ func (f *flagged) complete() (o options, err error) {
 	}
 	if f.conf != "" {
 		f.settings = strings.Split(f.conf, ",")
+	}
+	if err := f.completeRemote(); err != nil {
+		return o, err
 	}
 	return f.options, f.check()
 }

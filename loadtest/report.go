@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 type report struct {
 	Run      string    `json:"run"`
 	Began    time.Time `json:"began"`
+	Measured time.Time `json:"measured_from"`
 	Target   string    `json:"target"`
 	Command  []string  `json:"command"`
 	Scenario scenario  `json:"scenario"`
@@ -89,7 +91,7 @@ func (r *run) report(u usage, found *audit) *report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := &report{
-		Run: r.name, Target: r.target.about, Scenario: r.scenario, Outcomes: t.outcomes, Codes: t.codes, Failures: t.failures, Seconds: t.seconds,
+		Run: r.name, Measured: r.measured, Target: r.target.about, Scenario: r.scenario, Outcomes: t.outcomes, Codes: t.codes, Failures: t.failures, Seconds: t.seconds,
 		Calls: counts{Offered: t.offered, Skipped: t.skipped, Crowded: t.crowded, Warmup: t.checked, Repeats: t.repeats, Redirects: r.crowd.redirects, Wrong: t.wrong},
 	}
 	for _, o := range t.outcomes {
@@ -124,12 +126,8 @@ func (r *run) report(u usage, found *audit) *report {
 }
 
 func newLatency(of string, h *hdrhistogram.Histogram) latency {
-	b, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-	if err != nil {
-		b = nil // the figures are what counts
-	}
 	return latency{
-		Of: of, Count: h.TotalCount(), Histogram: string(b), P50: quantile(h, 50), P90: quantile(h, 90), P99: quantile(h, 99),
+		Of: of, Count: h.TotalCount(), Histogram: encode(h), P50: quantile(h, 50), P90: quantile(h, 90), P99: quantile(h, 99),
 		P999: quantile(h, 99.9), Max: float64(h.Max()) / 1000,
 	}
 }
@@ -162,7 +160,7 @@ func (r *report) latency(of string) latency {
 	return r.Latencies[i]
 }
 
-// save writes the report as JSON and appends its line to runs.csv.
+// save writes the report as JSON and as a page, and appends its line to runs.csv.
 func (r *report) save(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("-out: %w", err)
@@ -175,7 +173,21 @@ func (r *report) save(dir string) (string, error) {
 	if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
 		return "", fmt.Errorf("-out: %w", err)
 	}
-	return path, appendCSV(filepath.Join(dir, "runs.csv"), r)
+	page, err := r.savePage(dir)
+	return page, errors.Join(err, appendCSV(filepath.Join(dir, "runs.csv"), r))
+}
+
+// finish saves the report, prints it and says by the exit code what it says.
+func (r *report) finish(dir string, out, notes io.Writer) (int, error) {
+	path, err := r.save(dir)
+	if err := errors.Join(err, r.print(out)); err != nil {
+		return exitBroken, err
+	}
+	fmt.Fprintln(notes, "the report is", path)
+	if len(r.Verdict) > 0 {
+		return exitFailed, nil
+	}
+	return exitPassed, nil
 }
 
 // loadReport reads a report by its run's name or its file.

@@ -30,6 +30,11 @@ type run struct {
 	tally  *tally
 	crowd  *crowd
 	count  int // calls begun; of the agenda's goroutine
+
+	progress progress
+	delay    time.Duration // of the first call, so that the parts of a run don't all call at once
+	crew     *crew         // workers that do it all; nil: this process does
+	measured time.Time     // when measuring began
 }
 
 // usage is what the servers used, when they can be seen.
@@ -52,7 +57,9 @@ func newRun(s scenario, name string, t *target, seed uint64, sockets int) (*run,
 		}
 	}
 	var err error
-	r.crowd, err = newCrowd(t.addrs, sockets, r.agenda, r.book.tell)
+	if r.crowd, err = newCrowd(t.addrs, sockets, r.agenda, r.book.tell); err == nil {
+		r.crowd.trust = t.trust
+	}
 	return r, err
 }
 
@@ -66,17 +73,27 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 		stop()
 		clock.Wait()
 	}()
+	if err := r.progress.enter(ctx, loggingIn); err != nil {
+		return u, nil, err
+	}
 	if u, err = r.logIn(ctx); err != nil {
 		return u, nil, err
 	}
 	r.crowd.open(ctx)
+	if err := r.progress.enter(ctx, warming); err != nil {
+		return u, nil, err
+	}
 	say("%d users are logged in", r.scenario.Users)
 	if err := r.offer(ctx, r.scenario.Rate/2, r.scenario.Warmup, false); err != nil {
+		return u, nil, err
+	}
+	if err := r.progress.enter(ctx, measuring); err != nil {
 		return u, nil, err
 	}
 	say("measuring for %v", r.scenario.Duration)
 	self := meter{pids: []int{os.Getpid()}}
 	before, own, began := r.target.meter.cpu(), self.cpu(), time.Now()
+	r.measured = began
 	watched, unwatch := context.WithCancel(ctx)
 	var sampling sync.WaitGroup
 	sampling.Go(func() { r.sample(watched, began) })
@@ -93,11 +110,20 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 	if err != nil {
 		return u, nil, err
 	}
+	if err := r.progress.enter(ctx, auditing); err != nil {
+		return u, nil, err
+	}
+	if r.crew != nil {
+		return u, nil, r.letReport(ctx)
+	}
 	return u, r.audit(ctx), nil
 }
 
 // logIn brings all users in. Until the end of the run usage.device is the memory before most of them came.
 func (r *run) logIn(ctx context.Context) (u usage, err error) {
+	if r.crew != nil {
+		return r.letLogIn(ctx)
+	}
 	if err := r.crowd.grow(ctx, r.name+"-", min(baselineUsers, r.scenario.Users)); err != nil {
 		return u, err
 	}
@@ -112,12 +138,15 @@ func (r *run) logIn(ctx context.Context) (u usage, err error) {
 
 // offer begins calls at a rate, each at its scheduled instant whatever became of the others, and waits until all are over.
 func (r *run) offer(ctx context.Context, rate float64, during time.Duration, counts bool) error {
+	if r.crew != nil {
+		return r.letOffer(ctx, counts)
+	}
 	calls := int(rate * during.Seconds())
 	if calls == 0 {
 		return rest(ctx, during)
 	}
 	last := make(chan struct{})
-	start := time.Now().Add(drainPoll)
+	start := time.Now().Add(drainPoll + r.delay)
 	at := func(n int) time.Time { return start.Add(time.Duration(float64(n) / rate * float64(time.Second))) }
 	n := 0
 	var arrive func(time.Time)
@@ -216,13 +245,16 @@ func (r *run) sample(ctx context.Context, began time.Time) {
 	for {
 		select {
 		case <-ctx.Done():
+		case <-tick.C:
+		}
+		cpu := r.target.meter.cpu()
+		r.tally.tick(second{
+			At: time.Since(began).Seconds(), InFlight: r.book.open(), Online: int(r.crowd.online.Load()),
+			CPU: (cpu - used).Seconds(), Memory: r.target.meter.resident(),
+		})
+		used = cpu
+		if ctx.Err() != nil {
 			return
-		case now := <-tick.C:
-			cpu := r.target.meter.cpu()
-			r.tally.tick(second{
-				At: now.Sub(began).Seconds(), InFlight: r.book.open(), CPU: (cpu - used).Seconds(), Memory: r.target.meter.resident(),
-			})
-			used = cpu
 		}
 	}
 }

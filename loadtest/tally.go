@@ -36,11 +36,9 @@ type tally struct {
 	finished  []record
 	sampled   int // calls that finished could have taken
 
-	rings   *hdrhistogram.Histogram // of this second
-	begun   int                     // in this second
-	done    int
+	now     *interval // the present second
+	live    *interval // since the last pulse
 	last    time.Time // when the last call that counts was over, less what it lasts by itself
-	failed  int
 	seconds []second
 }
 
@@ -70,15 +68,23 @@ type record struct {
 
 // second is one second of the run.
 type second struct {
-	At       float64 `json:"at_s"`
-	Begun    int     `json:"begun"`
-	Done     int     `json:"done"`
-	Failed   int     `json:"failed"`
-	InFlight int     `json:"in_flight"`
-	RingP50  float64 `json:"ring_p50_ms"`
-	RingP99  float64 `json:"ring_p99_ms"`
-	CPU      float64 `json:"server_cpu_s"` // used in this second
-	Memory   int64   `json:"server_resident_bytes"`
+	At       float64        `json:"at_s"` // its end; the last one may be shorter than a second
+	Begun    int            `json:"begun"`
+	Done     int            `json:"done"`
+	Failed   int            `json:"failed"`  // refused or wrong
+	Refused  int            `json:"refused"` // as too frequent
+	Codes    map[uint32]int `json:"codes,omitempty"`
+	InFlight int            `json:"in_flight"`
+	Online   int            `json:"online"` // connections
+	RingP50  float64        `json:"ring_p50_ms"`
+	RingP90  float64        `json:"ring_p90_ms"`
+	RingP99  float64        `json:"ring_p99_ms"`
+	RingMax  float64        `json:"ring_max_ms"`
+	CPU      float64        `json:"server_cpu_s"` // used in this second
+	Memory   int64          `json:"server_resident_bytes"`
+
+	// Rings is the second's histogram of invite to ring, as latency has it, in two digits.
+	Rings string `json:"ring_histogram,omitempty"`
 }
 
 // moment is something that was done to the servers while they were measured.
@@ -88,7 +94,7 @@ type moment struct {
 }
 
 func newTally(audit int) *tally {
-	t := &tally{audit: audit, outcomes: map[string]*outcomes{}, codes: map[uint32]int{}, rings: newHistogram()}
+	t := &tally{audit: audit, outcomes: map[string]*outcomes{}, codes: map[uint32]int{}, now: newInterval(), live: newInterval()}
 	for i := range t.latencies {
 		t.latencies[i] = newHistogram()
 	}
@@ -105,14 +111,17 @@ func put(h *hdrhistogram.Histogram, d time.Duration) {
 
 // measure takes a sample; of calls that don't count it takes none.
 func (t *tally) measure(counts bool, s sample) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.of == ringMetric {
+		put(t.live.rings, s.took)
+	}
 	if !counts {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	put(t.latencies[s.of], s.took)
 	if s.of == ringMetric {
-		put(t.rings, s.took)
+		put(t.now.rings, s.took)
 	}
 }
 
@@ -138,9 +147,10 @@ func (t *tally) began(counts bool, how start) {
 		t.crowded++
 		return
 	case begun:
-		t.begun++
+		t.live.begun++
 	}
 	if counts {
+		t.now.begun++
 		t.offered++
 	}
 }
@@ -149,15 +159,13 @@ func (t *tally) began(counts bool, how start) {
 func (t *tally) ended(c *call, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	m := c.machine
+	t.live.ended(m.ending, m.code)
 	if c.counts {
-		if end := now.Add(-c.machine.story.lasts(c.machine.timing)); end.After(t.last) {
+		t.now.ended(m.ending, m.code)
+		if end := now.Add(-m.story.lasts(m.timing)); end.After(t.last) {
 			t.last = end
 		}
-	}
-	if c.machine.ending == right {
-		t.done++
-	} else {
-		t.failed++
 	}
 }
 
@@ -225,10 +233,8 @@ func (t *tally) remember(r record) {
 func (t *tally) tick(s second) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s.Begun, s.Done, s.Failed = t.begun, t.done, t.failed
-	s.RingP50, s.RingP99 = quantile(t.rings, 50), quantile(t.rings, 99)
-	t.begun, t.done, t.failed = 0, 0, 0
-	t.rings.Reset()
+	t.now.fill(&s)
+	t.now.reset()
 	if len(t.seconds) < maxSeconds {
 		t.seconds = append(t.seconds, s)
 	}

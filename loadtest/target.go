@@ -28,6 +28,7 @@ const (
 // target is what is attacked: servers that run already, or servers of our own.
 type target struct {
 	addrs  []string
+	trust  trust
 	meter  meter
 	about  string
 	own    []*process
@@ -38,9 +39,9 @@ type target struct {
 // newTarget takes the addresses given, or starts servers.
 func newTarget(ctx context.Context, o options) (*target, error) {
 	if o.spawn == 0 {
-		return &target{addrs: o.addrs, meter: meter{pids: o.pids}, about: strings.Join(o.addrs, ",")}, nil
+		return &target{addrs: o.addrs, trust: o.trust, meter: meter{pids: o.pids}, about: strings.Join(o.addrs, ",")}, nil
 	}
-	t := &target{about: fmt.Sprint(o.spawn, " of our own, pebble"), binary: o.binary}
+	t := &target{trust: o.trust, about: fmt.Sprint(o.spawn, " of our own, pebble"), binary: o.binary}
 	if o.dsn != "" {
 		t.about = fmt.Sprint(o.spawn, " of our own, postgres")
 	}

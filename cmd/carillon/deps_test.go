@@ -77,13 +77,25 @@ var architecture = map[string]rule{
 		why:        "an app that links the SDK must not link the server",
 	},
 	"loadtest": {
-		ours: []string{"transport/client", "transport/wire"},
+		ours: []string{"transport/client", "transport/wire", "loadtest/chart", "loadtest/link", "loadtest/page"},
 		others: []string{
 			"github.com/HdrHistogram/hdrhistogram-go",
 			"github.com/quic-go/quic-go", messages, // thousands of users on few sockets, each frame checked: it is a client of its own
-			"go.yaml.in/yaml/v3", // its scenarios; viper's, so no further module
+			"go.yaml.in/yaml/v3",           // its scenarios; viper's, so no further module
+			"github.com/golang-jwt/jwt/v5", // the users' tokens, which an app's own server would sign
+			"golang.org/x/term",            // its live view: is it a terminal, and how large
 		},
 		why: "it sees the service as an app does",
+	},
+	"loadtest/chart": {
+		why: "draws numbers, whatever they mean",
+	},
+	"loadtest/link": {
+		why: "who may give orders, and frames; what is ordered is not its matter",
+	},
+	"loadtest/page": {
+		ours: []string{"loadtest/chart"},
+		why:  "lays out what it is given",
 	},
 	"cmd/carillon": {
 		ours: []string{

@@ -11,7 +11,8 @@ func TestCollection(t *testing.T) {
 		"a small node at work collects rarely":           {live: 50 * mb, perSecond: 40 * mb, want: 512},
 		"a small node at rest keeps little":              {live: 50 * mb, perSecond: mb, want: gcPercent},
 		"a small node with little to do waits as long":   {live: 50 * mb, perSecond: 10 * mb, want: 160},
-		"a large node keeps to its share":                {live: 1000 * mb, perSecond: 80 * mb, want: gcPercent},
+		"a large node at work keeps to its share":        {live: 1000 * mb, perSecond: 80 * mb, want: gcShare},
+		"a large node at rest keeps little":              {live: 1000 * mb, perSecond: 5 * mb, want: gcPercent},
 		"what lives may grow before it is marked again":  {live: 2 * mb, perSecond: 80 * mb, want: maxGCPercent},
 		"nothing has been marked yet, nothing allocated": {want: gcPercent},
 	} {
@@ -47,5 +48,44 @@ func TestCollectionOfANodeThatComesToRest(t *testing.T) {
 	}
 	if c.percent != gcPercent {
 		t.Errorf("%d %% at rest", c.percent)
+	}
+}
+
+func TestCollectionGivesBackAtRest(t *testing.T) {
+	const mb = 1 << 20
+	c := &collection{percent: gcPercent}
+	allocated := uint64(0)
+	look := func(perSecond, free uint64) bool {
+		allocated += perSecond
+		c.next(400*mb, allocated)
+		return c.rest(400*mb, free)
+	}
+	for range 20 {
+		if look(80*mb, 300*mb) {
+			t.Fatal("memory is given back at work")
+		}
+	}
+	given := 0
+	for range 50 {
+		if look(mb, 300*mb) {
+			given++
+		}
+	}
+	if given != 1 {
+		t.Errorf("memory is given back %d times in 50 seconds of rest", given)
+	}
+	for range 100 {
+		if look(mb, 50*mb) {
+			t.Fatal("memory is given back, of which little is free")
+		}
+	}
+	for range 20 {
+		given = 0
+		if look(mb, 300*mb) {
+			given++
+		}
+	}
+	if given > 1 {
+		t.Errorf("memory is given back %d times in 20 seconds of rest", given)
 	}
 }

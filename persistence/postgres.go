@@ -26,9 +26,9 @@ type Postgres struct {
 
 	front
 	users
-	life    context.Context // ends when the committers must give up
+	life    context.Context // ends when the committer must give up
 	kill    context.CancelFunc
-	running sync.WaitGroup // the committers
+	running sync.WaitGroup // the committer
 	sweeper *sweeper
 }
 
@@ -47,10 +47,8 @@ func OpenPostgres(c Config) (*Postgres, error) {
 	p.err = func() error { return nil }
 	p.users = users{front: &p.front, lookup: p.lookupUsers}
 	p.life, p.kill = context.WithCancel(context.Background())
-	for i := range p.queues {
-		p.queues[i] = newQueue(maxSharedBytes)
-		p.running.Go(newScribe(p, p.queues[i]).run)
-	}
+	p.queues = []*queue{newQueue(maxSharedBytes, sharedPace)}
+	p.running.Go(newScribe(p, p.queues[0]).run)
 	p.sweeper = startSweeper(c, p.sweep)
 	p.pulse.start(func(ctx context.Context) error { return p.pool.Ping(ctx) })
 	return p, nil

@@ -108,7 +108,7 @@ func (c *change) diff(t *call.Transition) {
 	for i := range next.Users {
 		u := next.Users[i].User
 		was := participant(prev, i, u)
-		if was == nil {
+		if was == nil && next.Find(u) == &next.Users[i] { // once, whatever the state says
 			c.rows = append(c.rows, row{u, history, false})
 		}
 		before, after := was != nil && live(prev, was), live(next, &next.Users[i])

@@ -20,7 +20,7 @@ type Postgres struct {
 	config      Config
 	pool        *pgxpool.Pool // reads and deletions
 	lone        *pgx.ConnConfig
-	partitioned bool
+	partitioned bool // the history is, which only PostgreSQL itself can do
 	gate        gate // readers, so that Close can wait for them
 	pulse       *pulse
 
@@ -117,14 +117,14 @@ func tune(c *pgx.ConnConfig) {
 func millis(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
 
 // steady bounds what the server does for a new connection, and has the planner of PostgreSQL keep to the indexes, whatever it
-// thinks of a table that has just been made. Other servers don't know its settings, and need them less.
+// thinks of a table that has just been made, and compile nothing. Other servers don't know its settings, and need them less.
 func steady(ctx context.Context, conn *pgx.Conn) error {
 	bound := millis(statementTimeout)
 	_, err := conn.Exec(ctx, "set statement_timeout = "+bound+"; set idle_in_transaction_session_timeout = "+bound)
 	if err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, "set plan_cache_mode = force_generic_plan; set enable_seqscan = off")
+	_, err = conn.Exec(ctx, "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off")
 	var said *pgconn.PgError
 	if errors.As(err, &said) && !transient(said.Code) {
 		return nil

@@ -25,6 +25,7 @@ import (
 const (
 	maxBatch     = 16 << 20 // bytes of one gRPC message; a parcel has at most maxParcel, or one frame
 	maxAnswer    = 64 << 10 // bytes of what a receiver answers on the same stream
+	window       = 4 << 20  // bytes under way; a fixed one, because gRPC finds its own by a ping for every message
 	writerQueue  = 1000     // initial slots of the remote's queue per peer (not a bound: links have that)
 	aliveTime    = 10 * time.Second
 	aliveTimeout = 2 * time.Second
@@ -43,13 +44,14 @@ func (f *fabric) options() []remote.ConfigOption {
 		remote.WithEndpointWriterQueueSize(writerQueue),
 		remote.WithServerOptions(
 			grpc.Creds(server), grpc.MaxRecvMsgSize(maxBatch), grpc.MaxConcurrentStreams(maxStreams),
-			grpc.ConnectionTimeout(dialTimeout),
+			grpc.ConnectionTimeout(dialTimeout), grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 			grpc.ChainStreamInterceptor(f.accept), grpc.ChainUnaryInterceptor(refuse),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: aliveTime, Timeout: aliveTimeout}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: aliveMinimum, PermitWithoutStream: true}),
 		),
 		remote.WithDialOptions(
 			grpc.WithTransportCredentials(client), grpc.WithStreamInterceptor(f.connect), grpc.WithContextDialer(f.dial),
+			grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer), grpc.MaxCallSendMsgSize(maxBatch)),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: aliveTime, Timeout: aliveTimeout}),
 			grpc.WithConnectParams(grpc.ConnectParams{

@@ -30,6 +30,7 @@ type change struct {
 	created    call.Millis
 	was        place  // where Prev is
 	closed     bool   // the record goes to the closed calls
+	patient    bool   // nobody waits for it: the call had ended before, and everybody knows
 	record     []byte // Next, encoded
 	rows       []row
 	people     []call.UserID // when the call is taken out of the open ones: who was in it
@@ -54,6 +55,7 @@ const (
 func (c *change) prepare(t *call.Transition) error {
 	c.id, c.prev, c.next = t.Next.ID, t.Prev.Revision, t.Next.Revision
 	c.created, c.closed, c.was = t.Next.Created, t.Next.Closed, placeOf(&t.Prev)
+	c.patient = c.was == among && c.closed && !t.Prev.Open()
 	if err := checkTransition(t); err != nil {
 		return fmt.Errorf("%w: call %s: %w", call.ErrUnavailable, t.Next.ID, err)
 	}
@@ -106,7 +108,7 @@ func (c *change) diff(t *call.Transition) {
 	for i := range next.Users {
 		u := next.Users[i].User
 		was := participant(prev, i, u)
-		if was == nil {
+		if was == nil && next.Find(u) == &next.Users[i] { // once, whatever the state says
 			c.rows = append(c.rows, row{u, history, false})
 		}
 		before, after := was != nil && live(prev, was), live(next, &next.Users[i])

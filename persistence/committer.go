@@ -29,7 +29,7 @@ type committer struct {
 
 func newCommitter(p *Pebble) *committer {
 	return &committer{
-		queue:  newQueue(maxGroupBytes),
+		queue:  newQueue(maxGroupBytes, 0),
 		p:      p,
 		batch:  p.db.NewBatch(),
 		latest: make(map[call.ID]standing),

@@ -21,10 +21,12 @@ const (
 	maxLatest     = 32768    // open calls whose revision a committer remembers
 	maxKnownUsers = 65536    // registered users remembered in memory
 	keptBuffer    = 64 << 10 // bytes; a larger encoding buffer isn't kept for reuse
-	committers    = 2        // per store
+	committers    = 2        // per store of Pebble
 	spaceInterval = time.Second
-	closeTimeout  = 5 * time.Second // how long Close waits for a commit on a disk that has failed
-	slowDisk      = 5 * time.Second // an operation of the file system that takes longer is reported
+	patientWait   = 10 * time.Millisecond   // how long a transition that nobody waits for looks for company
+	sharedPace    = 1500 * time.Microsecond // between the beginnings of two commits of Postgres
+	closeTimeout  = 5 * time.Second         // how long Close waits for a commit on a disk that has failed
+	slowDisk      = 5 * time.Second         // an operation of the file system that takes longer is reported
 )
 
 // Limits of Postgres, besides.

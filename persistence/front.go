@@ -12,7 +12,7 @@ import (
 
 // front is the callers' side of a store's committers: it brings entries to their queues and the verdicts back.
 type front struct {
-	queues [committers]*queue
+	queues []*queue
 	queued atomic.Int64 // entries waiting or under way
 	spare  sync.Pool    // of *entry
 
@@ -53,7 +53,7 @@ func (f *front) Save(ctx context.Context, batch []call.Transition) []error {
 func (f *front) Queued() int { return int(f.queued.Load()) }
 
 // queue is the one that this call's writes wait in. IDs are hashes in their lower bits.
-func (f *front) queue(id call.ID) *queue { return f.queues[uint64(id)%committers] }
+func (f *front) queue(id call.ID) *queue { return f.queues[uint64(id)%uint64(len(f.queues))] }
 
 // entry gives an empty one.
 func (f *front) entry(t task) *entry {

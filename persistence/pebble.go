@@ -49,7 +49,7 @@ func Open(c Config) (*Pebble, error) {
 	}
 	for i := range p.committers {
 		p.committers[i] = newCommitter(p)
-		p.queues[i] = p.committers[i].queue
+		p.queues = append(p.queues, p.committers[i].queue)
 		p.running.Go(p.committers[i].run)
 	}
 	p.sweeper = startSweeper(c, p.sweep)

@@ -20,15 +20,15 @@ type Postgres struct {
 	config      Config
 	pool        *pgxpool.Pool // reads and deletions
 	lone        *pgx.ConnConfig
-	partitioned bool
+	partitioned bool // the history is, which only PostgreSQL itself can do
 	gate        gate // readers, so that Close can wait for them
 	pulse       *pulse
 
 	front
 	users
-	life    context.Context // ends when the committers must give up
+	life    context.Context // ends when the committer must give up
 	kill    context.CancelFunc
-	running sync.WaitGroup // the committers
+	running sync.WaitGroup // the committer
 	sweeper *sweeper
 }
 
@@ -47,10 +47,8 @@ func OpenPostgres(c Config) (*Postgres, error) {
 	p.err = func() error { return nil }
 	p.users = users{front: &p.front, lookup: p.lookupUsers}
 	p.life, p.kill = context.WithCancel(context.Background())
-	for i := range p.queues {
-		p.queues[i] = newQueue(maxSharedBytes)
-		p.running.Go(newScribe(p, p.queues[i]).run)
-	}
+	p.queues = []*queue{newQueue(maxSharedBytes, sharedPace)}
+	p.running.Go(newScribe(p, p.queues[0]).run)
 	p.sweeper = startSweeper(c, p.sweep)
 	p.pulse.start(func(ctx context.Context) error { return p.pool.Ping(ctx) })
 	return p, nil
@@ -119,14 +117,14 @@ func tune(c *pgx.ConnConfig) {
 func millis(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
 
 // steady bounds what the server does for a new connection, and has the planner of PostgreSQL keep to the indexes, whatever it
-// thinks of a table that has just been made. Other servers don't know its settings, and need them less.
+// thinks of a table that has just been made, and compile nothing. Other servers don't know its settings, and need them less.
 func steady(ctx context.Context, conn *pgx.Conn) error {
 	bound := millis(statementTimeout)
 	_, err := conn.Exec(ctx, "set statement_timeout = "+bound+"; set idle_in_transaction_session_timeout = "+bound)
 	if err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, "set plan_cache_mode = force_generic_plan; set enable_seqscan = off")
+	_, err = conn.Exec(ctx, "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off")
 	var said *pgconn.PgError
 	if errors.As(err, &said) && !transient(said.Code) {
 		return nil

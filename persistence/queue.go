@@ -3,6 +3,7 @@ package persistence
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"carillon/actors/call"
 )
@@ -34,28 +35,46 @@ type entry struct {
 
 // queue holds entries in the order of their coming until the committer takes them, and knows the group that is under way.
 type queue struct {
-	bytes   int // of records in one group; the first record always fits
+	bytes int           // of records in one group; the first record always fits
+	pace  time.Duration // between the beginnings of two groups, unless the second is full
+
+	began time.Time   // the committer's own: the last group
+	timer *time.Timer // the committer's own
+
 	mu      sync.Mutex
 	waiting []*entry
 	head    int // of waiting
+	urgent  int // of waiting: those that aren't patient
 	stopped bool
 	flying  []*entry      // the group under way
 	landed  chan struct{} // closed when it has become durable or failed; nil between groups
 	wake    chan struct{} // of capacity 1
 }
 
-func newQueue(bytes int) *queue { return &queue{bytes: bytes, wake: make(chan struct{}, 1)} }
+func newQueue(bytes int, pace time.Duration) *queue {
+	q := &queue{bytes: bytes, pace: pace, timer: time.NewTimer(time.Hour), wake: make(chan struct{}, 1)}
+	q.timer.Stop()
+	return q
+}
 
 // push appends e, which then belongs to the queue until its verdict; false after stop.
 func (q *queue) push(e *entry) bool {
 	q.mu.Lock()
-	ok := !q.stopped
-	if ok {
-		q.waiting = append(q.waiting, e)
+	defer q.mu.Unlock()
+	if q.stopped {
+		return false
 	}
-	q.mu.Unlock()
-	q.rouse()
-	return ok
+	q.waiting = append(q.waiting, e)
+	n := len(q.waiting) - q.head
+	news := n == 1 || n == maxGroup
+	if !e.patient {
+		q.urgent++
+		news = news || q.urgent == 1
+	}
+	if news { // for the committer; all else he finds when he wakes by himself
+		q.rouse()
+	}
+	return true
 }
 
 func (q *queue) rouse() {
@@ -95,16 +114,52 @@ func (q *queue) take(group []*entry, drop func(*entry)) ([]*entry, bool) {
 	return nil, false
 }
 
-// wait blocks until something waits; false when the queue has stopped and is empty.
+// wait blocks until it is time for a group; false when the queue has stopped and is empty.
 func (q *queue) wait() bool {
-	for {
-		q.mu.Lock()
-		something, stopped := q.head < len(q.waiting), q.stopped
-		q.mu.Unlock()
-		if something || stopped {
-			return something
+	for alone := (time.Time{}); ; {
+		n, urgent, stopped := q.look()
+		if stopped || n >= maxGroup {
+			q.began = time.Now()
+			return n > 0
 		}
-		<-q.wake
+		if n == 0 {
+			<-q.wake
+			continue
+		}
+		now := time.Now()
+		next := q.began.Add(q.pace)
+		switch {
+		case urgent > 0:
+		case alone.IsZero():
+			alone = now
+			fallthrough
+		default: // who is patient goes with the first who isn't
+			if late := alone.Add(patientWait); late.After(next) {
+				next = late
+			}
+		}
+		if !next.After(now) {
+			q.began = now
+			return true
+		}
+		q.doze(next.Sub(now))
+	}
+}
+
+// look tells how many wait, how many of them aren't patient, and whether the queue has stopped.
+func (q *queue) look() (n, urgent int, stopped bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting) - q.head, q.urgent, q.stopped
+}
+
+// doze returns after d, or when there is news.
+func (q *queue) doze(d time.Duration) {
+	q.timer.Reset(d)
+	select {
+	case <-q.timer.C:
+	case <-q.wake:
+		q.timer.Stop()
 	}
 }
 
@@ -129,6 +184,9 @@ func (q *queue) gather(group []*entry, drop func(*entry)) []*entry {
 		}
 		q.waiting[q.head] = nil
 		q.head++
+		if !e.patient {
+			q.urgent--
+		}
 		if e.withdrawn {
 			drop(e)
 			continue

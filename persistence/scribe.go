@@ -250,8 +250,8 @@ func (s *scribe) send(ctx context.Context, open []*entry) error {
 	s.sort(open)
 	now := call.At(s.p.config.Now())
 	s.batch = pgx.Batch{}
-	many := s.statements() > 1
-	if many { // rather than the implicit transaction of a pipeline, about which servers differ
+	bracket := !s.p.partitioned && s.statements() > 1
+	if bracket { // PostgreSQL makes one transaction of a pipeline by itself, others differ about that
 		s.batch.Queue("begin")
 	}
 	for m := range s.lots {
@@ -265,7 +265,7 @@ func (s *scribe) send(ctx context.Context, open []*entry) error {
 	if len(s.joining) > 0 {
 		s.batch.Queue("insert into users (usr) select * from unnest($1::bytea[]) on conflict (usr) do nothing", s.joining)
 	}
-	if many {
+	if bracket {
 		s.batch.Queue("commit")
 	}
 	err := s.conn.SendBatch(ctx, &s.batch).Close()

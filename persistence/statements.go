@@ -94,10 +94,14 @@ func compose1(m motion, rows has) string {
 	}
 	open := m == appear || m == update
 	list(added, func(rows string) {
-		const insert = ",\n%[1]s_added as (insert into %[1]s (usr, created, id) select r.usr, r.created, r.id from %[2]s join won on won.id = r.id on conflict (usr, created, id) do nothing)"
-		fmt.Fprintf(&b, insert, "user_calls", rows)
+		again := " on conflict (usr, created, id) do nothing"
+		if m == appear {
+			again = "" // a new ID has no rows
+		}
+		const insert = ",\n%[1]s_added as (insert into %[1]s (usr, created, id) select r.usr, r.created, r.id from %[2]s join won on won.id = r.id%[3]s)"
+		fmt.Fprintf(&b, insert, "user_calls", rows, again)
 		if open {
-			fmt.Fprintf(&b, insert, "user_open", rows)
+			fmt.Fprintf(&b, insert, "user_open", rows, again)
 		}
 	})
 	const remove = ",\n%[1]s_%[3]s as (delete from %[1]s u using %[2]s, won where won.id = r.id and u.usr = r.usr and u.created = r.created and u.id = r.id)"

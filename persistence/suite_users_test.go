@@ -159,3 +159,12 @@ func TestClosed(t *testing.T) {
 		})
 	}
 }
+
+// TestDoubledUser: a state that names a user twice harms nobody in its group, and the user has the call once.
+func TestDoubledUser(t *testing.T) {
+	onAll(t, func(t *testing.T, s store, _ *clock) {
+		save(t, s, create(ringing(2, 0, "ann", "bob", "bob")), create(ringing(3, 0, "ann", "bob")))
+		same(t, "bob's list", allCalls(t, s, "bob", 5), []call.ID{3, 2})
+		same(t, "bob's pending", pendingFor(t, s, "bob"), []call.ID{3, 2})
+	})
+}

@@ -67,7 +67,7 @@ func (u *users) Register(ctx context.Context, user call.UserID) error {
 	}
 	e := u.front.entry(register)
 	e.user = user
-	q := u.front.queues[maphash.String(userSeed, string(user))%committers]
+	q := u.front.queues[maphash.String(userSeed, string(user))%uint64(len(u.front.queues))]
 	if err := u.front.submit(ctx, e, q); err != nil {
 		u.front.recycle(e)
 		return err

@@ -54,7 +54,7 @@ func TestDoor(t *testing.T) {
 	limits := Limits{MaxConnections: 100, MaxPerAddress: 2, MaxHandshakes: 100, HandshakesPerSecond: 100}
 
 	t.Run("per address", func(t *testing.T) {
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		first, _ := d.enter(a, now)
 		_, _ = d.enter(a, now)
 		if _, err := d.enter(a, now); !errors.Is(err, errTooManyFromAddress) {
@@ -71,7 +71,7 @@ func TestDoor(t *testing.T) {
 	t.Run("handshakes", func(t *testing.T) {
 		limits := limits
 		limits.MaxHandshakes, limits.MaxPerAddress = 16, 100
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		first, _ := d.enter(a, now)
 		for range 3 {
 			_, _ = d.enter(a, now)
@@ -102,7 +102,7 @@ func TestDoor(t *testing.T) {
 	t.Run("busy", func(t *testing.T) {
 		limits := limits
 		limits.MaxHandshakes = 32
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		victim, other := &net.UDPAddr{IP: a.AsSlice()}, &net.UDPAddr{IP: b.AsSlice()}
 		_, _ = d.enter(a, now)
 		if d.busy(victim) || d.busy(other) {
@@ -122,7 +122,7 @@ func TestDoor(t *testing.T) {
 	t.Run("rate", func(t *testing.T) {
 		limits := limits
 		limits.HandshakesPerSecond, limits.MaxPerAddress = 4, 100
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		for i, tt := range []struct {
 			from netip.Addr
 			want error
@@ -136,7 +136,7 @@ func TestDoor(t *testing.T) {
 		}
 	})
 	t.Run("forgets", func(t *testing.T) {
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		v, _ := d.enter(a, now)
 		stays, _ := d.enter(b, now)
 		v.leave()
@@ -193,3 +193,5 @@ func TestBucket(t *testing.T) {
 		t.Errorf("after an hour the bucket is full and no fuller: wait %v", wait)
 	}
 }
+
+func easy() Strain { return Easy }

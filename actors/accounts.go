@@ -74,7 +74,7 @@ func (a *accounts) leave(user call.UserID, one *account, insisted bool, now time
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	one.devices--
-	if insisted && now.After(one.barred) {
+	if insisted && !now.Before(one.barred) {
 		one.barred = now.Add(min(firstBar<<min(one.strikes, 16), lastBar))
 		one.strikes++
 	}

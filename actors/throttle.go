@@ -52,7 +52,7 @@ const (
 )
 
 func newThrottle(target time.Duration, most int) *throttle {
-	t := &throttle{target: target, most: int64(most)}
+	t := &throttle{target: target, most: int64(most), recent: calmWindows}
 	t.limit.Store(t.most)
 	return t
 }

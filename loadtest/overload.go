@@ -47,7 +47,11 @@ func (r *run) prepare(ctx context.Context, say func(format string, args ...any))
 	switch {
 	case r.scenario.Overload > 0:
 		r.pressed = &pressed{}
-		if err = r.pressed.search(ctx, r, say); err != nil {
+		if err = r.pressed.search(r.scenario.Rate, func(rate float64) (attempt, error) {
+			a, err := r.try(ctx, rate, stepTime)
+			say("%6.0f offered, %6.0f right, %d refused", a.Offered, a.Right, a.Refused)
+			return a, err
+		}); err != nil {
 			return err
 		}
 		r.scenario.Rate = math.Round(r.scenario.Overload * r.pressed.Capacity)
@@ -66,16 +70,15 @@ func (r *run) prepare(ctx context.Context, say func(format string, args ...any))
 
 // search offers more and more until the server does not keep up, then as much as lies in between. The best of all is its
 // capacity.
-func (p *pressed) search(ctx context.Context, r *run, say func(format string, args ...any)) error {
-	rate, good := r.scenario.Rate, 0.0
-	for len(p.Steps) < maxSteps {
+func (p *pressed) search(rate float64, try func(rate float64) (attempt, error)) error {
+	good := 0.0
+	for len(p.Steps) < maxSteps && rate <= maxRate {
 		kept := false
 		for range stepTries {
-			a, err := r.try(ctx, rate, stepTime)
+			a, err := try(rate)
 			if err != nil {
 				return err
 			}
-			say("%6.0f offered, %6.0f right, %d refused", a.Offered, a.Right, a.Refused)
 			p.Steps = append(p.Steps, a)
 			p.Capacity = max(p.Capacity, a.Right)
 			if kept = a.Right >= keepsUp*a.Offered; kept {

@@ -85,16 +85,16 @@ func (l Limits) under(s Strain) Limits {
 }
 
 // failed is what a connection counts that came to nothing: no login, a refused one, or an end that its client had earned.
-// So who comes again and again is soon refused before TLS, which costs a fiftieth.
+// So who comes again and again is soon refused before TLS.
 const failed = 20
 
-// failed charges the visit's address, but leaves it no debt: others may share it.
+// failed charges the visit's address. It is in debt for a second at most: others may share it.
 func (v *visit) failed(now time.Time) {
 	v.door.mu.Lock()
 	defer v.door.mu.Unlock()
 	l := v.door.limits
 	v.address.arrivals.charge(now, l.rateShare(), l.rateShare(), failed)
-	v.address.arrivals.spent = min(v.address.arrivals.spent, l.rateShare())
+	v.address.arrivals.spent = min(v.address.arrivals.spent, 2*l.rateShare())
 }
 
 // connContext is quic.Transport.ConnContext: an error refuses the connection before any TLS work.

@@ -248,9 +248,22 @@ func TestDoorCharges(t *testing.T) {
 	if _, err := d.enter(b, now); err != nil {
 		t.Errorf("another address: %v", err)
 	}
-	now = now.Add(10 * time.Millisecond)
-	if _, err := d.enter(a, now); err != nil {
-		t.Errorf("it has a debt: %v", err)
+	if _, err := d.enter(a, now.Add(50*time.Millisecond)); err == nil {
+		t.Error("ten failures are forgotten at once")
+	}
+	now = now.Add(60 * time.Millisecond) // 210 were spent of 200, and one is needed
+	last, err := d.enter(a, now)
+	if err != nil {
+		t.Errorf("it has paid: %v", err)
+	}
+	for range 1000 {
+		last.failed(now)
+	}
+	if _, err := d.enter(a, now.Add(time.Second)); err == nil {
+		t.Error("many failures are forgotten within a second")
+	}
+	if _, err := d.enter(a, now.Add(1010*time.Millisecond)); err != nil {
+		t.Errorf("in debt for more than a second: %v", err)
 	}
 }
 

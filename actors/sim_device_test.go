@@ -66,7 +66,6 @@ type simConn struct {
 // ID, Send, Close and LoggedIn make it the Device of a gateway.
 func (c *simConn) ID() uint64 { return c.number }
 func (c *simConn) LoggedIn()  {}
-func (c *simConn) Slow(int)   {}
 
 // GoAway makes it do as a good client does, most of the time.
 func (c *simConn) GoAway(after time.Duration, to string) {

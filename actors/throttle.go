@@ -16,6 +16,7 @@ type throttle struct {
 	limit    atomic.Int64
 	underway atomic.Int64
 	strained atomic.Uint32 // the strain of the last windows
+	excess   atomic.Int64  // what was asked, in sixteenths of what was let in
 
 	// Of the present window.
 	peak    atomic.Int64 // of underway
@@ -27,7 +28,6 @@ type throttle struct {
 	// Of tick alone.
 	late   int // windows in a row in which work waited for too long
 	recent int // windows since something was refused
-	excess atomic.Int64
 }
 
 // Strain is how hard a node is pressed.

@@ -26,7 +26,8 @@ type throttle struct {
 	took    atomic.Int64 // ns, of all answers together
 
 	// Of tick alone.
-	late   int // windows in a row in which work waited for too long
+	late   int   // windows in a row in which work waited for too long
+	high   int64 // the peak of these windows and the one before
 	recent int // windows since something was refused
 }
 
@@ -45,6 +46,7 @@ const (
 	throttleWindow = 50 * time.Millisecond
 	leastNew       = 16              // new work that is always let in
 	patientWindows = 2               // waiting for too long in so many windows in a row is no hiccup
+	cut            = 0.8             // of the limit is left after a window in which work waited for too long, at least
 	calmWindows    = 20              // without a refusal, until nothing is refused any more
 	serviceTargets = 30              // targets that an answer may take: stores may be slow by nature
 	leastHint      = time.Second / 2 // of when to come again
@@ -100,11 +102,12 @@ func (t *throttle) tick(wait time.Duration) bool {
 	limit := t.limit.Load()
 	switch {
 	case pressure <= 1:
-		t.late = 0
+		t.late, t.high = 0, peak
 		limit += 1 + int64(float64(limit)/4*(1-pressure))
 	default:
+		t.high = max(t.high, peak) // what is under way in a standstill says nothing
 		if t.late++; t.late >= patientWindows {
-			limit = int64(float64(min(limit, peak)) * max(0.7, 1/pressure))
+			limit = int64(float64(min(limit, t.high)) * max(cut, 1/pressure))
 		}
 	}
 	t.limit.Store(max(min(leastNew, t.most), min(limit, t.most)))

@@ -28,7 +28,7 @@ type throttle struct {
 	// Of tick alone.
 	late   int   // windows in a row in which work waited for too long
 	high   int64 // the peak of these windows and the one before
-	recent int // windows since something was refused
+	recent int   // windows since something was refused
 }
 
 // Strain is how hard a node is pressed.

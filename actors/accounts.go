@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,7 +11,7 @@ import (
 
 // account is what one user's devices have asked of this node lately, all together.
 type account struct {
-	asked atomic.Uint64 // the epoch in the upper half, requests for new work in it in the lower
+	asked atomic.Uint64 // the epoch in the upper half, weight of requests for new work in it in the lower
 
 	// Guarded by accounts.mu.
 	devices  int // that are connected
@@ -36,8 +37,8 @@ type leftover struct {
 
 // Bounds of one user on one node.
 const (
-	loginRate   = 2 // logins a second, sustained
-	loginBurst  = 60
+	loginRate   = 1 // logins a second, sustained
+	loginBurst  = 30
 	firstBar    = 10 * time.Second // after a connection was closed for insisting; doubles
 	lastBar     = 10 * time.Minute
 	remember    = lastBar // accounts of those who have left
@@ -119,25 +120,25 @@ const (
 // enough is what a user may ask in an epoch without being greedy.
 func (s *shares) enough() int64 { return max(leastAsks, greed*s.mean.Load()) }
 
-// ask counts a request of a user for new work. It says whether he is greedy.
-func (s *shares) ask(a *account) bool {
-	epoch, n := s.epoch.Load(), int64(1)
+// ask counts a request of a user for new work by its weight. It says whether he is greedy.
+func (s *shares) ask(a *account, weight int64) bool {
+	epoch, n := s.epoch.Load(), weight
 	for {
 		old := a.asked.Load()
-		if n = 1; uint32(old>>32) == epoch {
-			n = int64(uint32(old)) + 1
+		if n = weight; uint32(old>>32) == epoch {
+			n = min(int64(uint32(old))+weight, math.MaxUint32)
 		}
 		if a.asked.CompareAndSwap(old, uint64(epoch)<<32|uint64(n)) {
 			break
 		}
 	}
-	if n == 1 {
+	if n == weight {
 		s.askers.Add(1)
 	}
 	if n > s.enough() {
 		return true
 	}
-	s.sum.Add(1)
+	s.sum.Add(weight)
 	return false
 }
 

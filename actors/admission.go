@@ -49,8 +49,9 @@ func (b *bucket) next(now time.Time) time.Duration {
 
 func (b *bucket) take(now time.Time) bool { return b.next(now) == 0 }
 
-// admit takes a place for a request, on the device's account and on the node's; otherwise it says when to come again.
-func (g *Gateway) admit(id uint64, fresh bool, end func(call.Code)) (*call.Refusal, time.Duration) {
+// admit takes a place for a request, on the device's account and on the node's; otherwise it says when to come again. Only
+// new work has a weight.
+func (g *Gateway) admit(id uint64, weight int64, end func(call.Code)) (*call.Refusal, time.Duration) {
 	now := g.cfg.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -65,13 +66,16 @@ func (g *Gateway) admit(id uint64, fresh bool, end func(call.Code)) (*call.Refus
 	if !g.load.take() {
 		return g.gate.refuse(overNode), time.Second
 	}
-	if fresh {
-		if c := g.gate.enter(g.own); c != admitted {
+	if weight > 0 {
+		if c := g.gate.enter(g.own, weight); c != admitted {
 			g.load.give(1)
+			if c == overShare {
+				g.out.Slow(refusedFrames)
+			}
 			return g.gate.refuse(c), g.gate.throttle.hint(g.conn.ID + id)
 		}
 	}
-	g.requests = append(g.requests, request{at: now, fresh: fresh, end: end})
+	g.requests = append(g.requests, request{at: now, fresh: weight > 0, end: end})
 	return nil, 0
 }
 

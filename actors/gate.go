@@ -51,9 +51,9 @@ func (g *gate) open(cfg *Config) {
 }
 
 // enter takes a place for new work of a user.
-func (g *gate) enter(own *account) cause {
+func (g *gate) enter(own *account, weight int64) cause {
 	g.meter.wake()
-	greedy := g.accounts.shares.ask(own)
+	greedy := g.accounts.shares.ask(own, weight)
 	switch {
 	case g.throttle.take(greedy):
 		g.admitted.Add(1)
@@ -70,17 +70,22 @@ func (g *gate) refuse(c cause) *call.Refusal {
 	return causeRefusals[c]
 }
 
-// newWork reports whether a request begins something, or only asks: what may be refused so that calls which are under way
-// can go on.
-func newWork(msg any) bool {
+// newWork is what a request weighs that begins something, or only asks: what may be refused so that calls which are under way
+// can go on. It is 0 for those, 1 for an invitation.
+func newWork(msg any) int64 {
 	switch m := msg.(type) {
 	case *list:
-		return true
+		return 1 + int64(m.Count)/listed
 	case *envelope:
-		return m.Op == call.OpInvite || m.Op == call.OpAdd || m.Op == call.OpJoin
+		if m.Op == call.OpInvite || m.Op == call.OpAdd || m.Op == call.OpJoin {
+			return 1
+		}
 	}
-	return false
+	return 0
 }
+
+// listed is how many calls of a list cost about as much as an invitation.
+const listed = 25
 
 // letIn takes a place for a login, on the user's account and on the node's.
 func (g *Gateway) letIn(user call.UserID) (*call.Refusal, time.Duration) {

@@ -61,7 +61,7 @@ const (
 	freeRate      = 50              // heartbeats and receipts a second, sustained
 	freeBurst     = 200
 	maxInsistence = 600 // requests refused as too frequent, in a row, before the connection is closed
-	refusedFrames = 9   // that a request over its device's rate counts besides: who floods is read more slowly
+	refusedFrames = 9   // that a refused request counts besides, where its client is to blame: who floods is read more slowly
 )
 
 // Open makes the gateway of a connection.
@@ -154,6 +154,7 @@ func (g *Gateway) Handle(f *wire.ClientFrame) {
 		}
 	default:
 		if stage != online {
+			g.out.Slow(refusedFrames)
 			g.refuse(f, &call.Refusal{Code: call.NotLoggedIn, Message: "log in first"}, 0)
 			return
 		}
@@ -190,7 +191,7 @@ func (g *Gateway) request(f *wire.ClientFrame) {
 	case hint > 0:
 		r = g.gate.refuse(overRate)
 		g.out.Slow(refusedFrames)
-	case g.cfg.Users != nil && newWork(msg) && g.gate.throttle.full(): // before the store is asked for users
+	case g.cfg.Users != nil && newWork(msg) > 0 && g.gate.throttle.full(): // before the store is asked for users
 		r, hint = g.gate.refuse(overload), g.gate.throttle.hint(g.conn.ID+f.GetRequestId())
 	default:
 		if r = g.registered(msg); r == nil {

@@ -126,7 +126,7 @@ func TestNumberedOutputs(t *testing.T) {
 func TestAnswersOfDoubles(t *testing.T) {
 	b := newBooth(t, nil).online(t)
 	for range 2 {
-		if r, _ := b.admit(1, false, nil); r != nil {
+		if r, _ := b.admit(1, 0, nil); r != nil {
 			t.Fatal(r)
 		}
 	}

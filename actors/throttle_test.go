@@ -187,32 +187,55 @@ func TestGreedyComeLast(t *testing.T) {
 	defer g.meter.close()
 	flooder := &account{}
 	for n := range leastAsks {
-		if g.accounts.shares.ask(flooder) {
+		if g.accounts.shares.ask(flooder, 1) {
 			t.Fatalf("greedy at request %d", n+1)
 		}
 	}
-	if !g.accounts.shares.ask(flooder) {
+	if !g.accounts.shares.ask(flooder, 1) {
 		t.Fatal("not greedy after all others' and his own share")
 	}
-	if c := g.enter(flooder); c != admitted {
+	if c := g.enter(flooder, 1); c != admitted {
 		t.Fatalf("refused at ease: %d", c)
 	}
 	g.throttle.limit.Store(10) // pressure
 	for g.throttle.underway.Load() < 5 {
-		if c := g.enter(flooder); c != admitted {
+		if c := g.enter(flooder, 1); c != admitted {
 			t.Fatalf("refused with %d under way", g.throttle.underway.Load())
 		}
 	}
-	if c := g.enter(flooder); c != overShare {
+	if c := g.enter(flooder, 1); c != overShare {
 		t.Errorf("more than half of the places: %d", c)
 	}
 	for range 5 {
-		if c := g.enter(&account{}); c != admitted {
+		if c := g.enter(&account{}, 1); c != admitted {
 			t.Fatalf("another user with %d under way: %d", g.throttle.underway.Load(), c)
 		}
 	}
-	if c := g.enter(&account{}); c != overload {
+	if c := g.enter(&account{}, 1); c != overload {
 		t.Errorf("beyond the limit: %d", c)
+	}
+}
+
+// TestLongListsWeighMore than invitations, and what carries on a call weighs nothing.
+func TestLongListsWeighMore(t *testing.T) {
+	for want, msgs := range map[int64][]any{
+		0: {&envelope{command: command{Command: call.Command{Op: call.OpAccept}}}, &envelope{command: command{Command: call.Command{Op: call.OpEnd}}}},
+		1: {&envelope{command: command{Command: call.Command{Op: call.OpInvite}}}, &list{Count: 20}},
+		5: {&list{Count: maxPage}},
+	} {
+		for _, m := range msgs {
+			if got := newWork(m); got != want {
+				t.Errorf("%+v weighs %d, want %d", m, got, want)
+			}
+		}
+	}
+	var s shares
+	a := &account{}
+	if s.ask(a, 5) || s.ask(a, 5) || !s.ask(a, 5) {
+		t.Error("two long lists are enough for a second")
+	}
+	if s.askers.Load() != 1 || s.sum.Load() != 10 {
+		t.Errorf("%d askers, %d asked", s.askers.Load(), s.sum.Load())
 	}
 }
 
@@ -223,11 +246,11 @@ func TestShares(t *testing.T) {
 	flooder := &account{}
 	for range 3 {
 		for range 10_000 {
-			s.ask(flooder)
+			s.ask(flooder, 1)
 		}
 		for i := range users {
 			for range 5 {
-				if s.ask(&users[i]) {
+				if s.ask(&users[i], 1) {
 					t.Fatal("five a second is greedy")
 				}
 			}
@@ -240,13 +263,13 @@ func TestShares(t *testing.T) {
 	for range 3 { // where everybody asks for much, nobody is greedy for long
 		for i := range users {
 			for range 30 {
-				s.ask(&users[i])
+				s.ask(&users[i], 1)
 			}
 		}
 		s.turn()
 	}
 	for range 30 {
-		if s.ask(&users[0]) {
+		if s.ask(&users[0], 1) {
 			t.Fatal("as much as all others is greedy")
 		}
 	}

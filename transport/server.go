@@ -162,7 +162,13 @@ func (s *Server) serve(q *quic.Conn) {
 func (c *Conn) failed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.code != wire.CloseGoingAway && !c.login.complete || c.code == wire.CloseProtocol || c.code == wire.CloseOverloaded
+	switch c.code {
+	case wire.CloseProtocol, wire.CloseSlowConsumer, wire.CloseOverloaded:
+		return true
+	case wire.CloseGoingAway:
+		return false
+	}
+	return !c.login.complete
 }
 
 func (s *Server) register(c *Conn) bool {

@@ -84,6 +84,23 @@ func TestFloodersAreReadSlowly(t *testing.T) {
 		if n := alice.slowed.Load(); n != 2*refusedFrames {
 			t.Errorf("held back for %d frames", n)
 		}
+		stranger := r.connect()
+		stranger.ask(invite("bob"))
+		if n := stranger.slowed.Load(); n != refusedFrames {
+			t.Errorf("a stranger was held back for %d frames", n)
+		}
+		throttle := r.sys.gate.throttle
+		throttle.limit.Store(4)
+		throttle.underway.Store(3)
+		bob := r.login("bob", "b1")
+		for range 3 {
+			bob.must(query(1)) // up to here he is like others
+		}
+		bob.must(query(100))
+		bob.ask(query(100)) // which is beyond his share
+		if n := bob.slowed.Load(); n != refusedFrames {
+			t.Errorf("a greedy user was held back for %d frames", n)
+		}
 	})
 }
 

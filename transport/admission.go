@@ -86,7 +86,7 @@ func (l Limits) under(s Strain) Limits {
 
 // failed is what a connection counts that came to nothing: no login, a refused one, or an end that its client had earned.
 // So who comes again and again is soon refused before TLS.
-const failed = 20
+const failed = 40
 
 // failed charges the visit's address. It is in debt for a second at most: others may share it.
 func (v *visit) failed(now time.Time) {

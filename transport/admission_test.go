@@ -242,16 +242,16 @@ func TestDoorCharges(t *testing.T) {
 		v.failed(now)
 		v.leave()
 	}
-	if tries != 10 { // 200 a second, 21 each: the last may fall short
+	if tries != 5 { // 200 a second, 41 each: the last may fall short
 		t.Errorf("refused after %d connections that came to nothing", tries)
 	}
 	if _, err := d.enter(b, now); err != nil {
 		t.Errorf("another address: %v", err)
 	}
-	if _, err := d.enter(a, now.Add(50*time.Millisecond)); err == nil {
-		t.Error("ten failures are forgotten at once")
+	if _, err := d.enter(a, now.Add(20*time.Millisecond)); err == nil {
+		t.Error("five failures are forgotten at once")
 	}
-	now = now.Add(60 * time.Millisecond) // 210 were spent of 200, and one is needed
+	now = now.Add(40 * time.Millisecond) // 205 were spent of 200, and one is needed
 	last, err := d.enter(a, now)
 	if err != nil {
 		t.Errorf("it has paid: %v", err)

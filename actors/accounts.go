@@ -39,6 +39,7 @@ type leftover struct {
 const (
 	loginRate   = 1 // logins a second, sustained
 	loginBurst  = 30
+	greedyEnd   = 10               // logins that the end of a connection counts whose user is greedy then: he would begin anew
 	firstBar    = 10 * time.Second // after a connection was closed for insisting; doubles
 	lastBar     = 10 * time.Minute
 	remember    = lastBar // accounts of those who have left
@@ -78,6 +79,9 @@ func (a *accounts) leave(user call.UserID, one *account, insisted bool, now time
 	if insisted && !now.Before(one.barred) {
 		one.barred = now.Add(min(firstBar<<min(one.strikes, 16), lastBar))
 		one.strikes++
+	}
+	if a.shares.greedy(one) {
+		one.logins.used = min(one.logins.used+greedyEnd, 2*loginBurst)
 	}
 	a.leaves(user, one, now)
 }
@@ -140,6 +144,12 @@ func (s *shares) ask(a *account, weight int64) bool {
 	}
 	s.sum.Add(weight)
 	return false
+}
+
+// greedy says whether a user has asked for too much lately.
+func (s *shares) greedy(a *account) bool {
+	asked := a.asked.Load()
+	return s.epoch.Load()-uint32(asked>>32) <= 1 && int64(uint32(asked)) > s.enough()
 }
 
 // turn ends an epoch.

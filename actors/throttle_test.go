@@ -300,6 +300,26 @@ func TestAccounts(t *testing.T) {
 	if _, wait := a.enter("alice", now); wait != time.Second/loginRate {
 		t.Errorf("too many logins: %v", wait)
 	}
+	flooder, _ := a.enter("trudy", now)
+	for range 100 {
+		a.shares.ask(flooder, 1)
+	}
+	for range 10 {
+		flooder.devices++
+		a.leave("trudy", flooder, false, now)
+	}
+	a.leave("trudy", flooder, false, now)
+	if _, wait := a.enter("trudy", now); wait != (loginBurst+1)*time.Second/loginRate {
+		t.Errorf("who flooded on many connections is back in %v", wait)
+	}
+	a.shares.turn()
+	if !a.shares.greedy(flooder) {
+		t.Error("not greedy right after it")
+	}
+	a.shares.turn()
+	if a.shares.greedy(flooder) {
+		t.Error("greedy for ever")
+	}
 	bob, _ := a.enter("bob", now)
 	now = now.Add(remember)
 	carol, _ := a.enter("carol", now)

@@ -126,13 +126,13 @@ func (s *shares) enough() int64 { return max(leastAsks, greed*s.mean.Load()) }
 
 // ask counts a request of a user for new work by its weight. It says whether he is greedy.
 func (s *shares) ask(a *account, weight int64) bool {
-	epoch, n := s.epoch.Load(), weight
+	epoch, n := uint64(s.epoch.Load()), weight
 	for {
 		old := a.asked.Load()
-		if n = weight; uint32(old>>32) == epoch {
+		if n = weight; old>>32 == epoch {
 			n = min(int64(uint32(old))+weight, math.MaxUint32)
 		}
-		if a.asked.CompareAndSwap(old, uint64(epoch)<<32|uint64(n)) {
+		if a.asked.CompareAndSwap(old, epoch<<32|uint64(n)) {
 			break
 		}
 	}

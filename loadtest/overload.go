@@ -40,6 +40,7 @@ type attempt struct {
 	Wrong   int     `json:"wrong"`
 	RingP50 float64 `json:"ring_p50_ms"`
 	RingP99 float64 `json:"ring_p99_ms"`
+	CPU     float64 `json:"server_cpu_s"`
 }
 
 // prepare does what a scenario needs to be measured after the warm-up: it finds the capacity, or calls the hostile in.
@@ -47,11 +48,12 @@ func (r *run) prepare(ctx context.Context, say func(format string, args ...any))
 	switch {
 	case r.scenario.Overload > 0:
 		r.pressed = &pressed{}
-		if err = r.pressed.search(r.scenario.Rate, func(rate float64) (attempt, error) {
+		err = r.pressed.search(r.scenario.Rate, func(rate float64) (attempt, error) {
 			a, err := r.try(ctx, rate, stepTime)
 			say("%6.0f offered, %6.0f right, %d refused", a.Offered, a.Right, a.Refused)
 			return a, err
-		}); err != nil {
+		})
+		if err != nil {
 			return err
 		}
 		r.scenario.Rate = math.Round(r.scenario.Overload * r.pressed.Capacity)
@@ -102,10 +104,12 @@ func (p *pressed) search(rate float64, try func(rate float64) (attempt, error)) 
 func (r *run) try(ctx context.Context, rate float64, during time.Duration) (attempt, error) {
 	one := &trial{rings: newHistogram()}
 	r.tally.begin(one)
-	began := time.Now()
+	began, used := time.Now(), r.target.meter.cpu()
 	err := r.offer(ctx, rate, during, false)
 	r.tally.begin(nil)
-	return one.attempt(rate, began, during), err
+	a := one.attempt(rate, began, during)
+	a.CPU = (r.target.meter.cpu() - used).Seconds()
+	return a, err
 }
 
 // trial is what came of some calls, apart from the figures of the run. Guarded by tally.mu.
@@ -166,6 +170,7 @@ func (r *run) press(out *report) {
 		ring := out.latency(ringMetric.String())
 		b.With = attempt{
 			Offered: r.scenario.Rate, Right: out.Calls.PerSecond, Refused: out.Calls.Refused, Wrong: out.Calls.Wrong, RingP50: ring.P50, RingP99: ring.P99,
+			CPU: out.Servers.CPU,
 		}
 		b.Deeds = r.intruders.deeds()
 		out.Hostile = b

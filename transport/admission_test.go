@@ -203,15 +203,17 @@ func TestDoorUnderStrain(t *testing.T) {
 	now, strain := time.Unix(1000, 0), Easy
 	limits := Limits{MaxConnections: 1000, MaxPerAddress: 1000, MaxHandshakes: 320, HandshakesPerSecond: 160}
 	d := newDoor(limits, new(Stats), func() Strain { return strain })
-	enter := func(most int) (n int) {
+	enter := func(most int) int {
+		var in []*visit
 		for i := range byte(most) {
-			v, err := d.enter(netip.AddrFrom4([4]byte{192, 0, 2, i}), now)
-			if err == nil {
-				defer v.leave()
-				n++
+			if v, err := d.enter(netip.AddrFrom4([4]byte{192, 0, 2, i}), now); err == nil {
+				in = append(in, v)
 			}
 		}
-		return n
+		for _, v := range in {
+			v.leave()
+		}
+		return len(in)
 	}
 	if n := enter(50); n != 50 {
 		t.Errorf("%d at ease", n)

@@ -121,8 +121,12 @@ func (in *intruders) flood(ctx context.Context, name, device string) bool {
 	if err != nil {
 		return false
 	}
+	token, err := in.trust.token(name, time.Now())
+	if err != nil {
+		return false
+	}
 	login, err := wire.AppendFrame(nil, &wire.ClientFrame{RequestId: 1, Body: &wire.ClientFrame_Login{Login: &wire.Login{
-		UserId: name, DeviceId: device, Platform: wire.Platform_PLATFORM_LINUX, ClientVersion: "loadtest/1",
+		UserId: name, DeviceId: device, Token: token, Platform: wire.Platform_PLATFORM_LINUX, ClientVersion: "loadtest/1",
 	}}})
 	if err == nil {
 		_, err = stream.Write(login)

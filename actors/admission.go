@@ -49,8 +49,9 @@ func (b *bucket) next(now time.Time) time.Duration {
 
 func (b *bucket) take(now time.Time) bool { return b.next(now) == 0 }
 
-// admit takes a place for a request, on the device's account and on the node's.
-func (g *Gateway) admit(end func(call.Code)) *call.Refusal {
+// admit takes a place for a request, on the device's account and on the node's; otherwise it says when to come again. Only
+// new work has a weight.
+func (g *Gateway) admit(id uint64, weight int64, end func(call.Code)) (*call.Refusal, time.Duration) {
 	now := g.cfg.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -58,16 +59,37 @@ func (g *Gateway) admit(end func(call.Code)) *call.Refusal {
 	for lost < len(g.requests) && now.Sub(g.requests[lost].at) > answerWait {
 		lost++
 	}
-	g.load.give(lost)
-	g.requests = slices.Delete(g.requests, 0, lost)
+	g.forgive(lost)
 	if len(g.requests) >= g.cfg.Limits.InFlightPerDevice {
-		return &call.Refusal{Code: call.TooFrequent, Message: "requests: too many unanswered ones from this device"}
+		return g.gate.refuse(overDevice), time.Second
 	}
 	if !g.load.take() {
-		return &call.Refusal{Code: call.TooFrequent, Message: "the server is overloaded"}
+		return g.gate.refuse(overNode), time.Second
 	}
-	g.requests = append(g.requests, request{at: now, end: end})
-	return nil
+	if weight > 0 {
+		if c := g.gate.enter(g.own, weight); c != admitted {
+			g.load.give(1)
+			if c == overShare {
+				g.out.Slow(refusedFrames)
+			}
+			return g.gate.refuse(c), g.gate.throttle.hint(g.conn.ID + id)
+		}
+	}
+	g.requests = append(g.requests, request{at: now, fresh: weight > 0, end: end})
+	return nil, 0
+}
+
+// forgive frees the places of the n oldest requests. g.mu is held.
+func (g *Gateway) forgive(n int) {
+	fresh := int64(0)
+	for _, r := range g.requests[:n] {
+		if r.fresh {
+			fresh++
+		}
+	}
+	g.load.give(n)
+	g.gate.throttle.give(fresh)
+	g.requests = slices.Delete(g.requests, 0, n)
 }
 
 // refuse answers a request that goes no further; who insists loses his connection.
@@ -78,6 +100,7 @@ func (g *Gateway) refuse(f *wire.ClientFrame, r *call.Refusal, hint time.Duratio
 	g.cfg.Watch.operation(operation(f), r.Code, 0)
 	g.out.Send(refusal(f.GetRequestId(), r, hint))
 	if g.budget.insistence > maxInsistence {
+		g.insisted = true
 		g.out.Close(uint64(wire.CloseOverloaded), "requests: far too many from this device")
 	}
 }
@@ -119,10 +142,11 @@ func (g *Gateway) output(m output) {
 		return
 	}
 	g.heard = max(g.heard, m.Number)
-	answered := g.requests[:min(m.Answers, len(g.requests))]
-	done := slices.Clone(answered)
-	g.requests = slices.Delete(g.requests, 0, len(answered))
-	g.load.give(len(done))
+	done := slices.Clone(g.requests[:min(m.Answers, len(g.requests))])
+	if len(done) > 0 {
+		g.gate.throttle.answered(g.cfg.Now().Sub(done[0].at))
+		g.forgive(len(done))
+	}
 	if m.LoggedIn && g.stage == joining {
 		g.stage = online
 		g.devices.Add(1)
@@ -149,9 +173,8 @@ func (g *Gateway) Closed() {
 	g.mu.Lock()
 	was := g.stage
 	g.stage = closed
-	g.load.give(len(g.requests))
-	unanswered := g.requests
-	g.requests = nil
+	unanswered := slices.Clone(g.requests)
+	g.forgive(len(unanswered))
 	if was == online {
 		g.devices.Add(-1)
 	}
@@ -162,6 +185,9 @@ func (g *Gateway) Closed() {
 		}
 	}
 	g.leave()
+	if g.own != nil {
+		g.gate.accounts.leave(g.user, g.own, g.insisted, g.cfg.Now())
+	}
 	if was == joining || was == online {
 		g.peers.ToSession(g.user, session.Broken{Conn: g.conn})
 	}

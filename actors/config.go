@@ -27,8 +27,10 @@ type Config struct {
 	Users  Users // nil: registration is open
 	Now    func() time.Time
 	Logger *slog.Logger
-	Tracer Tracer   // nil: no spans
-	Watch  Observer // the zero value observes nothing
+	Tracer Tracer // nil: no spans
+	// Wait says how long work waited for a processor since it was last asked; nil: not known. Only one goroutine asks at a time.
+	Wait  func() time.Duration
+	Watch Observer // the zero value observes nothing
 }
 
 // Limits bound what one request may carry and how many may come (SPEC 4). Sizes are in bytes.
@@ -39,6 +41,8 @@ type Limits struct {
 	RequestBurst      int     // per device
 	InFlightPerDevice int     // unanswered requests of one device
 	InFlight          int     // unanswered requests of the whole node
+
+	TargetWait time.Duration // how long work may wait before new work is refused; 0: for ever
 }
 
 // Observer hears what happens, for metrics; each func may be nil, must be quick and is called from many goroutines.

@@ -166,6 +166,7 @@ func FuzzGateway(f *testing.F) {
 		cfg.Now = func() time.Time { now = now.Add(time.Millisecond); return now }
 		cfg.Users = everybody{}
 		sys := &System{cfg: cfg, gateways: map[uint64]*Gateway{}}
+		sys.gate.open(&sys.cfg)
 		s := &sink{phone: phone{r: &rig{T: t}, id: 1}, sent: map[uint64]int{}}
 		s.g = sys.Open(s)
 		s.g.peers = s

@@ -17,6 +17,7 @@ type Gateway struct {
 	cfg   *Config
 	peers Peers
 	load  *load
+	gate  *gate // what the whole node lets in
 	conn  session.Conn
 	out   Device
 	leave func()           // takes the gateway out of the node's table
@@ -24,10 +25,12 @@ type Gateway struct {
 	// devices counts those that are logged in, on the whole node.
 	devices *atomic.Int64
 
-	user   call.UserID
-	device call.DeviceID
-	budget bucket // of requests
-	grace  bucket // of heartbeats and receipts, which the user's limit does not count
+	user     call.UserID
+	device   call.DeviceID
+	own      *account // nil: not logged in
+	budget   bucket   // of requests
+	insisted bool     // far too many requests were refused
+	grace    bucket   // of heartbeats and receipts, which the user's limit does not count
 
 	mu       sync.Mutex
 	stage    stage
@@ -46,8 +49,9 @@ const (
 )
 
 type request struct {
-	at  time.Time
-	end func(call.Code) // of its span; nil without a tracer
+	at    time.Time
+	fresh bool            // counts as new work
+	end   func(call.Code) // of its span; nil without a tracer
 }
 
 // Limits of one connection that no setting names.
@@ -57,6 +61,7 @@ const (
 	freeRate      = 50              // heartbeats and receipts a second, sustained
 	freeBurst     = 200
 	maxInsistence = 600 // requests refused as too frequent, in a row, before the connection is closed
+	refusedFrames = 9   // that a refused request counts besides, where its client is to blame: who floods is read more slowly
 )
 
 // Open makes the gateway of a connection.
@@ -64,6 +69,7 @@ func (s *System) Open(d Device) *Gateway {
 	l := &s.cfg.Limits
 	g := &Gateway{
 		cfg: &s.cfg, peers: s, devices: &s.devices, load: &load{count: &s.inFlight, limit: int64(l.InFlight)}, out: d,
+		gate:   &s.gate,
 		conn:   session.Conn{Node: s.cfg.Node, ID: s.connBase + d.ID()},
 		place:  s.placement,
 		budget: bucket{rate: l.RequestsPerSecond, burst: float64(l.RequestBurst)},
@@ -86,8 +92,8 @@ func (s *System) forget(conn uint64) {
 func (g *Gateway) Login(f *wire.ClientFrame) {
 	l := f.GetLogin()
 	r, hint := loginRefusal(f.GetRequestId(), l), time.Duration(0)
-	if r == nil && !g.load.take() {
-		r, hint = &call.Refusal{Code: call.TooFrequent, Message: "the server is overloaded"}, time.Second
+	if r == nil {
+		r, hint = g.letIn(call.UserID(l.GetUserId()))
 	}
 	if r != nil {
 		g.out.Send(refusal(f.GetRequestId(), r, hint))
@@ -148,6 +154,7 @@ func (g *Gateway) Handle(f *wire.ClientFrame) {
 		}
 	default:
 		if stage != online {
+			g.out.Slow(refusedFrames)
 			g.refuse(f, &call.Refusal{Code: call.NotLoggedIn, Message: "log in first"}, 0)
 			return
 		}
@@ -182,10 +189,13 @@ func (g *Gateway) request(f *wire.ClientFrame) {
 	switch {
 	case r != nil:
 	case hint > 0:
-		r = &call.Refusal{Code: call.TooFrequent, Message: "requests: too many from this device"}
+		r = g.gate.refuse(overRate)
+		g.out.Slow(refusedFrames)
+	case g.cfg.Users != nil && newWork(msg) > 0 && g.gate.throttle.full(): // before the store is asked for users
+		r, hint = g.gate.refuse(overload), g.gate.throttle.hint(g.conn.ID+f.GetRequestId())
 	default:
 		if r = g.registered(msg); r == nil {
-			r, hint = g.admit(end), time.Second
+			r, hint = g.admit(f.GetRequestId(), newWork(msg), end)
 		}
 	}
 	if r != nil {

@@ -39,6 +39,7 @@ func newBooth(t *testing.T, p Placement) *booth {
 	b := &booth{place: p}
 	cfg.Watch.Repaired = func(how string) { b.note("repaired: %s", how) }
 	sys := &System{cfg: cfg, gateways: map[uint64]*Gateway{}}
+	sys.gate.open(&sys.cfg)
 	b.Gateway = sys.Open(b)
 	b.peers = b
 	b.Gateway.place = func() Placement { return b.place }
@@ -58,6 +59,8 @@ func (b *booth) LoggedIn()                      { b.note("logged in") }
 func (b *booth) ToCall(call.ID, any)            {}
 func (b *booth) ToGateway(session.Conn, any)    {}
 func (b *booth) ToSession(_ call.UserID, m any) { b.toSession(m) }
+
+func (b *booth) Slow(int) {}
 
 func (b *booth) GoAway(after time.Duration, to string) {
 	when := "now"
@@ -123,7 +126,7 @@ func TestNumberedOutputs(t *testing.T) {
 func TestAnswersOfDoubles(t *testing.T) {
 	b := newBooth(t, nil).online(t)
 	for range 2 {
-		if r := b.admit(nil); r != nil {
+		if r, _ := b.admit(1, 0, nil); r != nil {
 			t.Fatal(r)
 		}
 	}

@@ -72,6 +72,7 @@ type Device interface {
 	Send(frames []byte)               // frames with their lengths; does not keep the slice
 	Close(code uint64, reason string) // after what was sent; one of wire.CloseCode
 	LoggedIn()                        // from now on the connection counts as logged in
+	Slow(frames int)                  // what comes next is read as late as if so many frames had come before it
 	// GoAway asks the client to reconnect after a while; to is host:port, empty for anywhere.
 	GoAway(after time.Duration, to string)
 }

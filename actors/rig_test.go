@@ -89,6 +89,7 @@ type phone struct {
 	id     uint64
 	g      *Gateway
 	asked  uint64
+	slowed atomic.Int64 // frames
 	hungUp bool
 
 	mu     sync.Mutex
@@ -100,6 +101,7 @@ type phone struct {
 
 func (p *phone) ID() uint64 { return p.id }
 func (p *phone) LoggedIn()  {}
+func (p *phone) Slow(n int) { p.slowed.Add(int64(n)) }
 
 func (p *phone) GoAway(_ time.Duration, to string) {
 	p.mu.Lock()

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -36,6 +37,7 @@ func (a *sessionActor) Receive(msg any) {
 		a.attach(m)
 	case *list:
 		a.list(m)
+		runtime.Gosched() // a page is long work, and there may be many: others first
 	case leave:
 		a.leave(m)
 		return

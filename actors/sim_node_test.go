@@ -130,6 +130,7 @@ func (n *simNode) toSession(user call.UserID, msg any) {
 // open makes the gateway of a connection, as System.Open does.
 func (n *simNode) open(c *simConn) *Gateway {
 	s := &System{cfg: n.cfg, gateways: map[uint64]*Gateway{}}
+	s.gate.open(&s.cfg)
 	g := s.Open(c)
 	g.peers = simPeers{n, fmt.Sprint("gateway ", c.number)}
 	g.place = func() Placement { return n.view }

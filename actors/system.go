@@ -24,6 +24,7 @@ type System struct {
 	pulse    *pulse
 	calls    *table[call.ID]
 	sessions *table[call.UserID]
+	gate     gate
 	inFlight atomic.Int64 // requests
 	devices  atomic.Int64 // logged in
 
@@ -41,6 +42,7 @@ func NewSystem(cfg Config) *System {
 	s := &System{
 		cfg: cfg, connBase: rand.Uint64(), workers: newWorkers(), pulse: newPulse(cfg.Now), gateways: map[uint64]*Gateway{},
 	}
+	s.gate.open(&cfg)
 	warnings := slog.New(warner{cfg.Logger.Handler()}) // what protoactor does otherwise is nobody's business
 	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return warnings }))
 	seed := maphash.MakeSeed()
@@ -87,6 +89,7 @@ func (s *System) Close() {
 	s.leaving.Wait()
 	s.workers.close()
 	s.pulse.close()
+	s.gate.meter.close()
 	s.proto.Shutdown()
 }
 

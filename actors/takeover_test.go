@@ -188,7 +188,7 @@ func TestNobodyTakesIt(t *testing.T) {
 			t.Fatalf("login: %v, closed with %d", got, p.ended())
 		}
 		p = r.connect()
-		p.g.user, p.g.device = "alice", "a1"
+		p.g.user, p.g.device, p.g.own = "alice", "a1", &account{devices: 1}
 		p.g.stage = joining
 		p.g.deliver(output{Number: 1, LoggedIn: true})
 		for _, f := range []*wire.ClientFrame{

@@ -41,12 +41,13 @@ type metric uint8
 
 // The metrics: an answer to each deed, and what others learn.
 const (
-	ringMetric  metric = metric(deeds) + iota // invite, until the invitee's device rings
-	knownMetric                               // invite, until the caller knows that it rings
-	wakeMetric                                // a late callee's login, until his device rings
-	toldMetric                                // a later deed, until another device knows
-	lateMetric                                // the end of an invitation's time, until it stops ringing
-	lagMetric                                 // how late this program was
+	ringMetric    metric = metric(deeds) + iota // invite, until the invitee's device rings
+	knownMetric                                 // invite, until the caller knows that it rings
+	wakeMetric                                  // a late callee's login, until his device rings
+	toldMetric                                  // a later deed, until another device knows
+	lateMetric                                  // the end of an invitation's time, until it stops ringing
+	lagMetric                                   // how late this program was
+	refusedMetric                               // a deed, until it is refused
 	metrics
 )
 
@@ -56,6 +57,7 @@ func (m metric) String() string {
 	}
 	return [...]string{
 		"invite to ring", "invite to ring known", "login to ring", "told to others", "time-out late by", "generator late by",
+		"refused after",
 	}[m-ringMetric]
 }
 
@@ -302,6 +304,7 @@ func (m *machine) refuse(code uint32, message string, now time.Time) {
 		return
 	}
 	m.note(line{at: now, text: text})
+	m.samples = append(m.samples, sample{refusedMetric, now.Sub(m.due)})
 	m.ending, m.why = refused, message
 	m.quiet()
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -22,7 +23,11 @@ const (
 	exitBroken // the run could not be done
 )
 
+// gcPercent makes collections rare: while one runs, what comes is read late, and what is due is done late.
+const gcPercent = 800
+
 func main() {
+	debug.SetGCPercent(gcPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code, err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {

@@ -156,6 +156,8 @@ func (o *options) check() error {
 		return fmt.Errorf("-spawn %d needs -dsn: the nodes of a cluster share a PostgreSQL", o.spawn)
 	case o.spawn == 0 && (o.dsn != "" || o.binary != "" || o.serverCPUs != "" || len(o.settings) > 0):
 		return errors.New("-dsn, -binary, -set and -server-cpus are for servers that -spawn starts")
+	case len(o.workers) > 0 && (o.scenario.Overload > 0 || o.scenario.Hostile > 0):
+		return errors.New("-workers: a scenario with overload or hostile is for one process, which finds out what the servers can do")
 	case o.sockets < 1 || o.sockets > maxSockets:
 		return fmt.Errorf("-sockets: %d is not within 1..%d", o.sockets, maxSockets)
 	}

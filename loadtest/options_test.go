@@ -26,21 +26,22 @@ func TestOptions(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                                   "-spawn or -addr",
-		"-spawn 1 -addr a:1":                 "-spawn or -addr",
-		"-spawn 1 extra":                     "extra",
-		"-spawn 3":                           "-dsn",
-		"-spawn 99":                          "-spawn",
-		"-addr nowhere":                      "-addr nowhere",
-		"-addr a:1 -dsn x":                   "-dsn",
-		"-addr a:1 -pids x":                  "-pids",
-		"-spawn 1 -set A=1":                  "-set A=1",
-		"-spawn 1 -server-cpus x":            "-server-cpus x",
-		"-spawn 1 -load-cpus 3-1":            "-load-cpus 3-1",
-		"-spawn 1 -sockets 0":                "-sockets",
-		"-spawn 1 -users 1":                  "users: 1",
-		"-spawn 1 -scenario nothing":         "-scenario nothing",
-		"-spawn 1 -scenario testdata/x.yaml": "-scenario",
+		"":                        "-spawn or -addr",
+		"-spawn 1 -addr a:1":      "-spawn or -addr",
+		"-spawn 1 extra":          "extra",
+		"-spawn 3":                "-dsn",
+		"-spawn 99":               "-spawn",
+		"-addr nowhere":           "-addr nowhere",
+		"-addr a:1 -dsn x":        "-dsn",
+		"-addr a:1 -pids x":       "-pids",
+		"-spawn 1 -set A=1":       "-set A=1",
+		"-spawn 1 -server-cpus x": "-server-cpus x",
+		"-spawn 1 -load-cpus 3-1": "-load-cpus 3-1",
+		"-spawn 1 -sockets 0":     "-sockets",
+		"-spawn 1 -users 1":       "users: 1",
+		"-spawn 1 -scenario overload -workers 127.0.0.1:1": "-workers: a scenario with overload",
+		"-spawn 1 -scenario nothing":                       "-scenario nothing",
+		"-spawn 1 -scenario testdata/x.yaml":               "-scenario",
 	} {
 		if _, err := parseOptions(strings.Fields(line), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", line, err, want)

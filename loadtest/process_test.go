@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -78,6 +79,42 @@ func TestSetup(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "loadtest-*"))
 	if err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// Hostile users flood a server of our own; the calls of the others go right or are refused.
+func TestHostile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds cmd/carillon and runs it")
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no second loopback address")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "besieged.yaml")
+	doc := "description: x\nusers: 20\nrate: 20\nduration: 1s\nring: 100ms\npatience: 30s\nmix: {answered: 1}\nmax_refused: 100\nhostile: 1\n"
+	if err := os.WriteFile(file, []byte(doc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, notes strings.Builder
+	code, err := command(t.Context(), []string{
+		"-spawn", "1", "-scenario", file, "-data", dir, "-out", filepath.Join(dir, "out"),
+	}, &out, &notes)
+	t.Log(notes.String(), out.String())
+	if err != nil || code != exitPassed {
+		t.Fatalf("exit code %d: %v", code, err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "out", "*.json"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("reports %v %v", found, err)
+	}
+	r, err := loadReport("", found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := r.Hostile
+	if h == nil || h.Without.Right <= 0 || h.With.Right <= 0 || h.Deeds.Connections < hostileDevices || h.Deeds.Frames < hostileFlood {
+		t.Errorf("%+v", h)
 	}
 }
 

@@ -34,6 +34,8 @@ type report struct {
 	Lost      []string             `json:"lost_connections"`
 	Seconds   []second             `json:"seconds"`
 	Moments   []moment             `json:"moments"`
+	Overload  *pressed             `json:"overload,omitempty"`
+	Hostile   *beset               `json:"hostile,omitempty"`
 }
 
 // counts are of the calls that count, unless said.
@@ -121,6 +123,7 @@ func (r *run) report(u usage, found *audit) *report {
 	if found != nil {
 		out.Audit = audited{Calls: found.Calls, Users: found.Users, Wrong: found.Wrong, Reasons: found.Reasons}
 	}
+	r.press(out)
 	out.judge()
 	return out
 }
@@ -144,6 +147,7 @@ func (r *report) judge() {
 	say(c.Skipped > 0, "%d calls could not be begun, %d were in flight", c.Skipped, maxInFlight)
 	say(c.Lost > 0, "%d connections were lost", c.Lost)
 	say(c.Strange > 0, "%d events were of no call of this run", c.Strange)
+	say(r.Overload != nil && r.Overload.Halfway > 0, "calls that were let in were refused later")
 	say(r.Audit.Wrong > 0, "%d entries of the users' lists are not what was acknowledged, or cannot be read", r.Audit.Wrong)
 	if c.Offered > 0 {
 		percent := 100 * float64(c.Refused) / float64(c.Offered)

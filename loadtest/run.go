@@ -35,6 +35,10 @@ type run struct {
 	delay    time.Duration // of the first call, so that the parts of a run don't all call at once
 	crew     *crew         // workers that do it all; nil: this process does
 	measured time.Time     // when measuring began
+
+	pressed   *pressed // nil: no overload
+	beset     *beset   // nil: nobody is hostile
+	intruders *intruders
 }
 
 // usage is what the servers used, when they can be seen.
@@ -69,7 +73,7 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 	var clock sync.WaitGroup
 	clock.Go(func() { r.agenda.run(ctx) })
 	defer func() {
-		err = errors.Join(err, r.crowd.close())
+		err = errors.Join(err, r.intruders.close(), r.crowd.close())
 		stop()
 		clock.Wait()
 	}()
@@ -85,6 +89,9 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 	}
 	say("%d users are logged in", r.scenario.Users)
 	if err := r.offer(ctx, r.scenario.Rate/2, r.scenario.Warmup, false); err != nil {
+		return u, nil, err
+	}
+	if err := r.prepare(ctx, say); err != nil {
 		return u, nil, err
 	}
 	if err := r.progress.enter(ctx, measuring); err != nil {

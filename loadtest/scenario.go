@@ -29,17 +29,19 @@ const (
 type scenario struct {
 	Name        string         `yaml:"-" json:"name"`
 	Description string         `yaml:"description" json:"description"`
-	Users       int            `yaml:"users" json:"users"`             // logged in, each on a connection of his own
-	Rate        float64        `yaml:"rate" json:"rate"`               // calls per second; 0: none, the users are idle
-	Warmup      time.Duration  `yaml:"warmup" json:"warmup_ns"`        // at half the rate, before what is measured
-	Duration    time.Duration  `yaml:"duration" json:"duration_ns"`    // what is measured
-	Ring        time.Duration  `yaml:"ring" json:"ring_ns"`            // from the ring to the answer or the cancel
-	Talk        time.Duration  `yaml:"talk" json:"talk_ns"`            // between the later steps of a call
-	Timeout     time.Duration  `yaml:"timeout" json:"timeout_ns"`      // of an invitation, whole seconds
-	Patience    time.Duration  `yaml:"patience" json:"patience_ns"`    // until a step not heard by all is a failure
-	Mix         map[string]int `yaml:"mix" json:"mix,omitempty"`       // weight by story
-	MaxRefused  float64        `yaml:"max_refused" json:"max_refused"` // percent of the calls that may be refused as too frequent
-	AuditCalls  int            `yaml:"audit_calls" json:"audit_calls"` // calls looked up in the users' lists at the end
+	Users       int            `yaml:"users" json:"users"`                 // logged in, each on a connection of his own
+	Rate        float64        `yaml:"rate" json:"rate"`                   // calls per second; 0: none, the users are idle
+	Warmup      time.Duration  `yaml:"warmup" json:"warmup_ns"`            // at half the rate, before what is measured
+	Duration    time.Duration  `yaml:"duration" json:"duration_ns"`        // what is measured
+	Ring        time.Duration  `yaml:"ring" json:"ring_ns"`                // from the ring to the answer or the cancel
+	Talk        time.Duration  `yaml:"talk" json:"talk_ns"`                // between the later steps of a call
+	Timeout     time.Duration  `yaml:"timeout" json:"timeout_ns"`          // of an invitation, whole seconds
+	Patience    time.Duration  `yaml:"patience" json:"patience_ns"`        // until a step not heard by all is a failure
+	Mix         map[string]int `yaml:"mix" json:"mix,omitempty"`           // weight by story
+	MaxRefused  float64        `yaml:"max_refused" json:"max_refused"`     // percent of the calls that may be refused as too frequent
+	AuditCalls  int            `yaml:"audit_calls" json:"audit_calls"`     // calls looked up in the users' lists at the end
+	Overload    float64        `yaml:"overload" json:"overload,omitempty"` // times the capacity, which is looked for from the rate on; 0: the rate is what is offered
+	Hostile     int            `yaml:"hostile" json:"hostile,omitempty"`   // users who flood the servers; the others are measured without them before
 }
 
 // shippedNames lists the scenarios in the binary.
@@ -112,6 +114,10 @@ func (s *scenario) check() error {
 		return fmt.Errorf("rate: %v is not within 0..%d", s.Rate, maxRate)
 	case s.MaxRefused < 0 || s.MaxRefused > 100:
 		return fmt.Errorf("max_refused: %v is no percentage", s.MaxRefused)
+	case s.Overload != 0 && (s.Overload < 1 || s.Overload > maxOverload || s.Rate <= 0):
+		return fmt.Errorf("overload: %v is not within 1..%d, or there is no rate to begin with", s.Overload, maxOverload)
+	case s.Hostile < 0 || s.Hostile > maxHostile || s.Hostile > 0 && (s.Rate <= 0 || s.Overload > 0):
+		return fmt.Errorf("hostile: %d is not within 0..%d, or there are no calls to disturb, or an overload besides", s.Hostile, maxHostile)
 	case s.AuditCalls < 0 || s.AuditCalls > maxAudit:
 		return fmt.Errorf("audit_calls: %d is not within 0..%d", s.AuditCalls, maxAudit)
 	case s.Ring >= s.Timeout:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ func (r *report) print(w io.Writer) error {
 	if c.Offered > 0 {
 		fmt.Fprintf(b, "calls per second    %.1f right, %.1f offered\n", c.PerSecond, float64(c.Offered)/r.Scenario.Duration.Seconds())
 	}
+	r.Overload.print(b)
+	r.Hostile.print(b)
 	r.printServers(b)
 	fmt.Fprintf(b, "checked besides     %d calls of the warm-up, %d calls in the lists of %d users\n", c.Warmup, r.Audit.Calls, r.Audit.Users)
 	if c.Crowded > 0 {
@@ -128,6 +131,9 @@ var figures = []figure{
 	{"told_p50_ms", func(r *report) float64 { return r.latency(toldMetric.String()).P50 }},
 	{"told_p99_ms", func(r *report) float64 { return r.latency(toldMetric.String()).P99 }},
 	{"lag_p99_ms", func(r *report) float64 { return r.latency(lagMetric.String()).P99 }},
+	{"capacity_per_s", func(r *report) float64 { return cmp.Or(r.Overload, &pressed{}).Capacity }},
+	{"goodput_of_capacity", func(r *report) float64 { return cmp.Or(r.Overload, &pressed{}).Ratio }},
+	{"refused_p99_ms", func(r *report) float64 { return r.latency(refusedMetric.String()).P99 }},
 }
 
 func csvHeader() []string {

@@ -29,6 +29,8 @@ type tally struct {
 	crowded   int // calls that were due when their visitors had no seat
 	outcomes  map[string]*outcomes
 	checked   int // calls of the warm-up
+	halfway   int // calls that were let in and refused later
+	trial     *trial
 	codes     map[uint32]int
 	repeats   int
 	wrong     int // with those of the warm-up
@@ -116,6 +118,7 @@ func (t *tally) measure(counts bool, s sample) {
 	if s.of == ringMetric {
 		put(t.live.rings, s.took)
 	}
+	t.trial.measure(s)
 	if !counts {
 		return
 	}
@@ -161,6 +164,7 @@ func (t *tally) ended(c *call, now time.Time) {
 	defer t.mu.Unlock()
 	m := c.machine
 	t.live.ended(m.ending, m.code)
+	t.trial.ended(c.machine, now)
 	if c.counts {
 		t.now.ended(m.ending, m.code)
 		if end := now.Add(-m.story.lasts(m.timing)); end.After(t.last) {
@@ -184,6 +188,9 @@ func (t *tally) retired(c *call) {
 	t.repeats += m.repeats
 	if m.code != 0 {
 		t.codes[m.code]++
+	}
+	if m.ending == refused && m.stage > 0 {
+		t.halfway++
 	}
 	if m.ending == wrong {
 		t.wrong++

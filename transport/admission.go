@@ -22,6 +22,7 @@ var (
 type door struct {
 	limits Limits
 	stats  *Stats
+	strain func() Strain
 
 	mu        sync.Mutex
 	all       tally
@@ -49,14 +50,52 @@ type visit struct {
 
 type visitKey struct{}
 
-func newDoor(limits Limits, stats *Stats) *door {
-	return &door{limits: limits, stats: stats, addresses: make(map[netip.Addr]*tally)}
+func newDoor(limits Limits, stats *Stats, strain func() Strain) *door {
+	return &door{limits: limits, stats: stats, strain: strain, addresses: make(map[netip.Addr]*tally)}
 }
 
 // One address's shares of the limits.
 func (l Limits) handshakeShare() int { return max(1, l.MaxHandshakes/4) }
 func (l Limits) rate() float64       { return float64(l.HandshakesPerSecond) }
 func (l Limits) rateShare() float64  { return max(1, l.rate()/2) }
+
+// Strain is how hard the rest of the node is pressed.
+type Strain uint8
+
+// The strains.
+const (
+	Easy     Strain = iota
+	Late            // work waits for longer than it should
+	Refusing        // and new work of users who are logged in is refused
+)
+
+// strained is the part of a limit that is left under strain.
+const strained = 8
+
+// under gives the limits under strain. A node that is late takes up fewer handshakes at a time, or their clients give up
+// before they are answered; one that refuses work of those who are there also lets in fewer a second.
+func (l Limits) under(s Strain) Limits {
+	if s >= Late {
+		l.MaxHandshakes = max(1, l.MaxHandshakes/strained)
+	}
+	if s >= Refusing {
+		l.HandshakesPerSecond = max(1, l.HandshakesPerSecond/strained)
+	}
+	return l
+}
+
+// failed is what a connection counts that came to nothing: no login, a refused one, or an end that its client had earned.
+// So who comes again and again is soon refused before TLS.
+const failed = 40
+
+// failed charges the visit's address. It is in debt for a second at most: others may share it.
+func (v *visit) failed(now time.Time) {
+	v.door.mu.Lock()
+	defer v.door.mu.Unlock()
+	l := v.door.limits
+	v.address.arrivals.charge(now, l.rateShare(), l.rateShare(), failed)
+	v.address.arrivals.spent = min(v.address.arrivals.spent, 2*l.rateShare())
+}
 
 // connContext is quic.Transport.ConnContext: an error refuses the connection before any TLS work.
 func (d *door) connContext(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
@@ -75,7 +114,7 @@ func (d *door) enter(address netip.Addr, now time.Time) (*visit, error) {
 	if mine == nil {
 		mine = new(tally)
 	}
-	l := d.limits
+	l := d.limits.under(d.strain())
 	switch {
 	case d.all.connections >= l.MaxConnections:
 		d.stats.RefusedConnections.Add(1)

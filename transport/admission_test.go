@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"carillon/transport/wire"
 )
 
 func wantRefused(t *testing.T, r *rig) {
@@ -54,7 +56,7 @@ func TestDoor(t *testing.T) {
 	limits := Limits{MaxConnections: 100, MaxPerAddress: 2, MaxHandshakes: 100, HandshakesPerSecond: 100}
 
 	t.Run("per address", func(t *testing.T) {
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		first, _ := d.enter(a, now)
 		_, _ = d.enter(a, now)
 		if _, err := d.enter(a, now); !errors.Is(err, errTooManyFromAddress) {
@@ -71,7 +73,7 @@ func TestDoor(t *testing.T) {
 	t.Run("handshakes", func(t *testing.T) {
 		limits := limits
 		limits.MaxHandshakes, limits.MaxPerAddress = 16, 100
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		first, _ := d.enter(a, now)
 		for range 3 {
 			_, _ = d.enter(a, now)
@@ -102,7 +104,7 @@ func TestDoor(t *testing.T) {
 	t.Run("busy", func(t *testing.T) {
 		limits := limits
 		limits.MaxHandshakes = 32
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		victim, other := &net.UDPAddr{IP: a.AsSlice()}, &net.UDPAddr{IP: b.AsSlice()}
 		_, _ = d.enter(a, now)
 		if d.busy(victim) || d.busy(other) {
@@ -122,7 +124,7 @@ func TestDoor(t *testing.T) {
 	t.Run("rate", func(t *testing.T) {
 		limits := limits
 		limits.HandshakesPerSecond, limits.MaxPerAddress = 4, 100
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		for i, tt := range []struct {
 			from netip.Addr
 			want error
@@ -136,7 +138,7 @@ func TestDoor(t *testing.T) {
 		}
 	})
 	t.Run("forgets", func(t *testing.T) {
-		d := newDoor(limits, new(Stats))
+		d := newDoor(limits, new(Stats), easy)
 		v, _ := d.enter(a, now)
 		stays, _ := d.enter(b, now)
 		v.leave()
@@ -192,4 +194,125 @@ func TestBucket(t *testing.T) {
 	if wait := b.charge(now.Add(time.Hour), 10, 20, 21); wait != 100*time.Millisecond {
 		t.Errorf("after an hour the bucket is full and no fuller: wait %v", wait)
 	}
+}
+
+func easy() Strain { return Easy }
+
+// TestDoorUnderStrain: a node that is late takes up fewer handshakes at a time; one that refuses work lets fewer in.
+func TestDoorUnderStrain(t *testing.T) {
+	now, strain := time.Unix(1000, 0), Easy
+	limits := Limits{MaxConnections: 1000, MaxPerAddress: 1000, MaxHandshakes: 320, HandshakesPerSecond: 160}
+	d := newDoor(limits, new(Stats), func() Strain { return strain })
+	enter := func(most int) int {
+		var in []*visit
+		for i := range byte(most) {
+			if v, err := d.enter(netip.AddrFrom4([4]byte{192, 0, 2, i}), now); err == nil {
+				in = append(in, v)
+			}
+		}
+		for _, v := range in {
+			v.leave()
+		}
+		return len(in)
+	}
+	if n := enter(50); n != 50 {
+		t.Errorf("%d at ease", n)
+	}
+	strain = Late
+	if n := enter(50); n != 40 {
+		t.Errorf("%d handshakes at a time on a node that is late, want an eighth of 320", n)
+	}
+	now = now.Add(time.Minute)
+	strain = Refusing
+	if n := enter(50); n != 20 {
+		t.Errorf("%d on a node that refuses work, want an eighth of 160 a second", n)
+	}
+}
+
+// TestDoorCharges: an address whose connections come to nothing is soon refused; others are not, and it recovers.
+func TestDoorCharges(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	now := time.Unix(1000, 0)
+	d := newDoor(Limits{MaxConnections: 1000, MaxPerAddress: 1000, MaxHandshakes: 1000, HandshakesPerSecond: 400}, new(Stats), easy)
+	tries := 0
+	for ; tries < 100; tries++ {
+		v, err := d.enter(a, now)
+		if err != nil {
+			break
+		}
+		v.handshakeDone()
+		v.failed(now)
+		v.leave()
+	}
+	if tries != 5 { // 200 a second, 41 each: the last may fall short
+		t.Errorf("refused after %d connections that came to nothing", tries)
+	}
+	if _, err := d.enter(b, now); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	if _, err := d.enter(a, now.Add(20*time.Millisecond)); err == nil {
+		t.Error("five failures are forgotten at once")
+	}
+	now = now.Add(40 * time.Millisecond) // 205 were spent of 200, and one is needed
+	last, err := d.enter(a, now)
+	if err != nil {
+		t.Errorf("it has paid: %v", err)
+	}
+	for range 1000 {
+		last.failed(now)
+	}
+	if _, err := d.enter(a, now.Add(time.Second)); err == nil {
+		t.Error("many failures are forgotten within a second")
+	}
+	if _, err := d.enter(a, now.Add(1010*time.Millisecond)); err != nil {
+		t.Errorf("in debt for more than a second: %v", err)
+	}
+}
+
+// TestFailedConnectionsAreCharged: a login that is refused, and none of those that are not.
+func TestFailedConnectionsAreCharged(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		spent := func() (sum float64) {
+			r.server.door.mu.Lock()
+			defer r.server.door.mu.Unlock()
+			for _, one := range r.server.door.addresses {
+				sum += one.arrivals.spent
+			}
+			return sum
+		}
+		p, g := r.login("alice", "")
+		_ = p.conn.CloseWithError(0, "")
+		<-g.closed
+		synctest.Wait()
+		if n := spent(); n > 1 {
+			t.Errorf("a good connection was charged %v", n)
+		}
+		elapse(time.Second)
+		q, err := r.tryDial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = q.conn.CloseWithError(0, "")
+		elapse(5 * time.Millisecond)
+		if n := spent(); n < failed/2 {
+			t.Errorf("one without a login was charged %v", n)
+		}
+	})
+}
+
+// TestSlow: what a Handler adds holds the client back as frames do.
+func TestSlow(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig) {
+		p, g := r.login("alice", "")
+		g.conn.Slow(600) // three seconds of frames, two of them are the burst's
+		for range 3 {
+			p.send(&wire.ClientFrame{Body: &wire.ClientFrame_Heartbeat{Heartbeat: &wire.Heartbeat{Padding: make([]byte, 100)}}})
+		}
+		elapse(500 * time.Millisecond)
+		before := r.server.Stats().FramesIn.Load()
+		elapse(time.Second)
+		if after := r.server.Stats().FramesIn.Load(); after != before+2 {
+			t.Errorf("%d frames were read after half a second, %d after a second and a half", before, after)
+		}
+	})
 }

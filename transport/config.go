@@ -49,6 +49,9 @@ type Config struct {
 	// Limits bound what clients can cost; the zero value of a field means its default.
 	Limits Limits
 
+	// Strain says how hard the node is pressed; what comes in new is bounded the more. Default: always Easy. It must not block.
+	Strain func() Strain
+
 	// HeartbeatTimeout is the silence after which a connection is taken for dead: QUIC's idle time-out. Default 35 s.
 	HeartbeatTimeout time.Duration
 
@@ -154,6 +157,9 @@ func (cfg Config) complete() (Config, error) {
 	}
 	if cfg.Stats == nil {
 		cfg.Stats = new(Stats)
+	}
+	if cfg.Strain == nil {
+		cfg.Strain = func() Strain { return Easy }
 	}
 	if cfg.TLS == nil {
 		cert, err := LoadCertificate(cfg.CertFile, cfg.KeyFile)

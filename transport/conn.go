@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -57,6 +58,7 @@ type Conn struct {
 	shut      context.CancelFunc
 	written   chan struct{} // closed when the phase is not open and no writer runs
 	peerEnded bool          // the client has ended its direction; the reader's own
+	toll      atomic.Int64  // frames that are charged beside those that have come
 
 	mu      sync.Mutex
 	stream  stream // nil until the client has opened it
@@ -111,6 +113,9 @@ func (c *Conn) Close(code wire.CloseCode, reason string) {
 	defer c.mu.Unlock()
 	c.end(ending, code, reason)
 }
+
+// Slow holds the client back as if it had sent so many frames more (Limits.FramesPerSecond).
+func (c *Conn) Slow(frames int) { c.toll.Add(int64(frames)) }
 
 // abort closes the connection without writing what is queued.
 func (c *Conn) abort(code wire.CloseCode, reason string) {

@@ -118,7 +118,7 @@ func (c *Conn) keepPace(pace *bucket, size int) bool {
 	c.cfg.Stats.FramesIn.Add(1)
 	c.cfg.Stats.BytesIn.Add(uint64(size))
 	rate := float64(c.cfg.Limits.FramesPerSecond)
-	wait := pace.charge(time.Now(), rate, 2*rate, 1+float64(size)/1024)
+	wait := pace.charge(time.Now(), rate, 2*rate, 1+float64(size)/1024+float64(c.toll.Swap(0)))
 	if wait == 0 {
 		return c.opened.Err() == nil
 	}

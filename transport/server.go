@@ -45,7 +45,7 @@ func Listen(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, door: newDoor(cfg.Limits, cfg.Stats),
+		cfg: cfg, door: newDoor(cfg.Limits, cfg.Stats, cfg.Strain),
 		conns: make(map[uint64]*Conn), deserted: make(chan struct{}),
 	}
 	if s.socket, err = openSocket(cfg); err != nil {
@@ -142,7 +142,8 @@ func (s *Server) accept() {
 }
 
 func (s *Server) serve(q *quic.Conn) {
-	if v, ok := q.Context().Value(visitKey{}).(*visit); ok {
+	v, counted := q.Context().Value(visitKey{}).(*visit)
+	if counted {
 		v.handshakeDone()
 	}
 	s.cfg.Stats.Accepted.Add(1)
@@ -151,7 +152,23 @@ func (s *Server) serve(q *quic.Conn) {
 		c.Close(wire.CloseGoingAway, "server going away")
 	}
 	c.run()
+	if counted && c.failed() {
+		v.failed(time.Now())
+	}
 	s.unregister(c)
+}
+
+// failed says whether the connection, which is over, came to nothing or was ended for what its client did.
+func (c *Conn) failed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.code {
+	case wire.CloseProtocol, wire.CloseSlowConsumer, wire.CloseOverloaded:
+		return true
+	case wire.CloseGoingAway:
+		return false
+	}
+	return !c.login.complete
 }
 
 func (s *Server) register(c *Conn) bool {

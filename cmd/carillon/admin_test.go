@@ -159,6 +159,9 @@ func TestMetricsShowWhatHappened(t *testing.T) {
 		OpenCalls:   func() map[string]int { return map[string]int{"ringing": 2, "answered": 1} },
 		Closed:      func() map[string]int { return map[string]int{"5": 1} },
 		Queues:      map[string]func() int{"store": func() int { return 3 }},
+		Admission: func() Admission {
+			return Admission{Limit: 75, Underway: 12, Admitted: 1000, Refused: map[string]int{"overload": 40}}
+		},
 	})
 	m.Operation("callInvite", call.OK, time.Millisecond)
 	m.Operation("callInvite", call.NoUser, time.Millisecond)
@@ -172,6 +175,10 @@ func TestMetricsShowWhatHappened(t *testing.T) {
 		`carillon_open_calls{state="ringing"} 2`,
 		`carillon_open_calls{state="answered"} 1`,
 		`carillon_queue_length{queue="store"} 3`,
+		"carillon_admission_limit 75",
+		"carillon_admission_underway 12",
+		"carillon_admission_admitted_total 1000",
+		`carillon_admission_refused_total{cause="overload"} 40`,
 		`carillon_operations_total{op="callInvite"} 2`,
 		`carillon_refusals_total{code="6000281",op="callInvite"} 1`,
 		`carillon_operation_seconds_count{op="callInvite"} 2`,

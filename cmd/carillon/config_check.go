@@ -61,6 +61,7 @@ var checks = map[string]func(any) error{
 	"limits.in_flight_per_device":    count(1, 1024),
 	"limits.in_flight":               count(1, 1_000_000),
 	"limits.queue_bytes":             count(1<<10, 64<<20),
+	"limits.target_wait":             between(0, 10*time.Second),
 	"drain.timeout":                  between(0, 10*time.Minute),
 	"drain.spread":                   between(0, 10*time.Minute),
 	"trace.otlp_endpoint":            optional(webURL),

@@ -35,6 +35,14 @@ type Readings struct {
 	Closed      func() map[string]int // connections closed since the start, by close code
 	Queues      map[string]func() int // entries waiting, by the queue's name
 	Cluster     []Count               // since the start
+	Admission   func() Admission
+}
+
+// Admission is what the node lets in.
+type Admission struct {
+	Limit, Underway int            // of new work, at this moment
+	Admitted        int            // new work since the start
+	Refused         map[string]int // since the start, by cause; the same few keys every time
 }
 
 // Count is a counter that is looked up on demand.
@@ -102,6 +110,9 @@ func (m *Metrics) Read(r Readings) {
 			kind: prometheus.CounterValue, read: r.Closed,
 		})
 	}
+	if r.Admission != nil {
+		m.admission(r.Admission)
+	}
 	for _, c := range r.Cluster {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.Name, Help: c.Help},
 			func() float64 { return float64(c.Read()) }))
@@ -112,6 +123,20 @@ func (m *Metrics) Read(r Readings) {
 			kind: prometheus.GaugeValue, read: func() map[string]int { return lengths(r.Queues) },
 		})
 	}
+}
+
+func (m *Metrics) admission(read func() Admission) {
+	m.registry.MustRegister(
+		gauge("carillon_admission_limit", "New work that may be under way at this moment: invitations, joins and lists.",
+			func() int { return read().Limit }),
+		gauge("carillon_admission_underway", "New work that is under way.", func() int { return read().Underway }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "carillon_admission_admitted_total", Help: "New work let in."},
+			func() float64 { return float64(read().Admitted) }),
+		&labelled{
+			desc: prometheus.NewDesc("carillon_admission_refused_total",
+				"Requests, logins and connections refused for what they would cost, by cause.", []string{"cause"}, nil),
+			kind: prometheus.CounterValue, read: func() map[string]int { return read().Refused },
+		})
 }
 
 // Repaired counts something lost that was made good: "tell", "recall", "gap".

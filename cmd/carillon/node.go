@@ -115,6 +115,7 @@ func (n *Node) listen(secret []byte) (*transport.Server, error) {
 	server, err := transport.Listen(transport.Config{
 		Listen: n.cfg.Transport.Listen, TLS: certificate, Secret: secret,
 		Open:          func(c *transport.Conn) transport.Handler { return n.system.Open(device{c}) },
+		Strain:        n.strain,
 		Authenticator: auth, HeartbeatTimeout: n.cfg.Heartbeat.Timeout, Logger: n.log,
 		Limits: transport.Limits{
 			MaxConnections: l.Connections, MaxPerAddress: l.ConnectionsPerAddress, MaxHandshakes: l.Handshakes,

@@ -73,7 +73,7 @@ type server struct {
 func (p program) serve(dir, listen string, settings ...string) *exec.Cmd {
 	cmd := exec.Command(string(p), "serve", "--listen", listen, "--admin", "", "--data", filepath.Join(dir, "data"), "--log-level", "warn")
 	cmd.Dir = dir
-	cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "CARILLON_PERSISTENCE_MIN_FREE_MIB=1"}
+	cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "CARILLON_PERSISTENCE_MIN_FREE_MIB=1", "CARILLON_LIMITS_TARGET_WAIT=0s"}
 	for _, s := range settings {
 		cmd.Env = append(cmd.Env, "CARILLON_"+s)
 	}

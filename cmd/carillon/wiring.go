@@ -131,8 +131,9 @@ func (n *Node) actorsConfig(secret []byte, p *phases) actors.Config {
 		Limits: actors.Limits{
 			ExtendedData: l.ExtendedDataBytes, PushTitle: l.PushTitleBytes, PushContent: l.PushContentBytes, PushPayload: l.PushPayloadBytes,
 			RequestsPerSecond: float64(l.RequestsPerSecond), RequestBurst: l.RequestsBurst,
-			InFlightPerDevice: l.InFlightPerDevice, InFlight: l.InFlight,
+			InFlightPerDevice: l.InFlightPerDevice, InFlight: l.InFlight, TargetWait: l.TargetWait,
 		},
+		Wait: newLag().read,
 		Watch: actors.Observer{
 			Operation: n.metrics.Operation, Ring: n.metrics.Rang, Phase: p.move,
 			Save:  func(error) { n.metrics.Decided("write failed") },
@@ -177,12 +178,31 @@ func (n *Node) readings(p *phases) Readings {
 		Devices:     func() int { return n.system.Stats().Devices },
 		OpenCalls:   func() map[string]int { return n.openCalls(p) },
 		Closed:      n.closed,
+		Admission:   n.admission,
 		Cluster:     n.clusterCounts(),
 		Queues: map[string]func() int{
 			"commit":   n.store.Queued,
 			"requests": func() int { return n.system.Stats().InFlight },
 		},
 	}
+}
+
+func (n *Node) admission() Admission {
+	a, s := n.system.Admission(), n.server.Stats()
+	a.Refused["connections"] = int(s.RefusedConnections.Load() + s.RefusedAddress.Load())
+	a.Refused["handshakes"] = int(s.RefusedHandshakes.Load())
+	return Admission{Limit: a.Limit, Underway: a.Underway, Admitted: a.Admitted, Refused: a.Refused}
+}
+
+// strain tells the listener how hard the actors are pressed.
+func (n *Node) strain() transport.Strain {
+	switch n.system.Strain() {
+	case actors.Refusing:
+		return transport.Refusing
+	case actors.Late:
+		return transport.Late
+	}
+	return transport.Easy
 }
 
 func (n *Node) openCalls(p *phases) map[string]int {

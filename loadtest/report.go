@@ -34,6 +34,7 @@ type report struct {
 	Lost      []string             `json:"lost_connections"`
 	Seconds   []second             `json:"seconds"`
 	Moments   []moment             `json:"moments"`
+	Faults    aftermath            `json:"faults"`
 }
 
 // counts are of the calls that count, unless said.
@@ -121,6 +122,8 @@ func (r *run) report(u usage, found *audit) *report {
 	if found != nil {
 		out.Audit = audited{Calls: found.Calls, Users: found.Users, Wrong: found.Wrong, Reasons: found.Reasons}
 	}
+	out.Faults = r.aftermath()
+	out.Moments = r.diary.all()
 	out.judge()
 	return out
 }
@@ -143,6 +146,8 @@ func (r *report) judge() {
 	say(c.Wrong > 0, "%d calls went wrong", c.Wrong)
 	say(c.Skipped > 0, "%d calls could not be begun, %d were in flight", c.Skipped, maxInFlight)
 	say(c.Lost > 0, "%d connections were lost", c.Lost)
+	most, grown := r.Scenario.MaxGrowth, r.Faults.growth()
+	say(most > 0 && grown > most, "the servers' memory grew by %.0f %% from the first quarter to the last, more than %v %% (max_growth)", grown, most)
 	say(c.Strange > 0, "%d events were of no call of this run", c.Strange)
 	say(r.Audit.Wrong > 0, "%d entries of the users' lists are not what was acknowledged, or cannot be read", r.Audit.Wrong)
 	if c.Offered > 0 {

@@ -45,6 +45,7 @@ func (r *report) print(w io.Writer) error {
 		fmt.Fprintf(b, "not begun           %d calls, whose visitors found all %d seats taken\n", c.Crowded, maxVisitors)
 	}
 	fmt.Fprintf(b, "events              %d told again, %d after a call's end\n", c.Repeats, c.Late)
+	r.printAftermath(b)
 	r.printGenerator(b)
 	r.printVerdict(b)
 	return b.Flush()
@@ -128,6 +129,9 @@ var figures = []figure{
 	{"told_p50_ms", func(r *report) float64 { return r.latency(toldMetric.String()).P50 }},
 	{"told_p99_ms", func(r *report) float64 { return r.latency(toldMetric.String()).P99 }},
 	{"lag_p99_ms", func(r *report) float64 { return r.latency(lagMetric.String()).P99 }},
+	{"back_s", func(r *report) float64 { return r.Faults.slowest().Seconds }},
+	{"back_login_cpu_s_per_1000", func(r *report) float64 { return r.Faults.slowest().CPUPer1000 }},
+	{"fault_late_max_ms", func(r *report) float64 { return r.latency(faultLateMetric.String()).Max }},
 }
 
 func csvHeader() []string {

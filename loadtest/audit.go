@@ -36,6 +36,9 @@ func (r *run) audit(ctx context.Context) *audit {
 	expected := map[*user]map[uint64]record{}
 	for _, one := range r.tally.finished {
 		for _, u := range one.users {
+			if r, err := one.cast.role(u.name); err != nil || one.story.last[r] == 0 { // the call ended before he came into it
+				continue
+			}
 			if expected[u] == nil {
 				expected[u] = map[uint64]record{}
 			}

@@ -57,13 +57,29 @@ func (b *book) open() int {
 // tell gives an event to its call.
 func (b *book) tell(t told) {
 	id := t.event.GetCallId()
+	c := b.meet(id, extendedData(t.event), func() { b.keep(id, t) })
+	if c == nil {
+		return
+	}
+	defer c.mu.Unlock()
+	c.hear(t.user, t.event, t.at)
+}
+
+// find gives the call of an ID or a name with its lock held, nil if there is none.
+func (b *book) find(id uint64, name string) *call {
+	return b.meet(id, name, func() {})
+}
+
+// meet gives the call of an ID or a name with its lock held, and has it hear what waits for it. If there is none it calls
+// unknown, with b.mu held.
+func (b *book) meet(id uint64, name string, unknown func()) *call {
 	b.mu.Lock()
 	c, known := b.byID[id]
 	if !known {
-		if c = b.byName[extendedData(t.event)]; c == nil {
-			b.keep(id, t)
+		if c = b.byName[name]; c == nil {
+			unknown()
 			b.mu.Unlock()
-			return
+			return nil
 		}
 		b.byID[id] = c
 	}
@@ -78,13 +94,12 @@ func (b *book) tell(t told) {
 	} else {
 		c.mu.Lock() // before anybody can find the call by its ID: what waits comes first
 		b.mu.Unlock()
-		c.machine.id = id
+		c.identify(id)
 	}
-	defer c.mu.Unlock()
 	for _, w := range waiting {
 		c.hear(w.user, w.event, w.at)
 	}
-	c.hear(t.user, t.event, t.at)
+	return c
 }
 
 // keep puts an event by until its call has a name. b.mu is held.

@@ -24,13 +24,14 @@ type call struct {
 	devices  [maxDevices]*user // nil: not logged in
 	visitors []*user           // of those
 	seats    []*seat           // of the visitors who have not set out yet
+	attempt  *attempt          // the present deed, where connections are replaced
 	retiring bool
 	retired  bool
 }
 
 // begin does the first deed and watches over the call from now on.
 func (c *call) begin(now time.Time) {
-	c.run.agenda.at(c.machine.deadline(), c.watch) // before others can hear of the call
+	c.run.agenda.at(c.look(now), c.watch) // before others can hear of the call
 	c.act(0, now)
 }
 
@@ -43,12 +44,20 @@ func (c *call) act(stage int, now time.Time) {
 		return
 	}
 	g := m.present()
+	if g.do == expire { // the time was over before the deed
+		return
+	}
 	if g.do == invite {
 		c.run.tally.measure(c.counts, sample{lagMetric, now.Sub(m.due)})
 	}
 	m.note(line{at: now, text: g.by.String() + " sends " + g.do.String()})
+	m.sends(now)
 	if g.do == login {
 		c.summon(g.by)
+		return
+	}
+	if c.run.weather != nil {
+		c.pursue(g, now)
 		return
 	}
 	err := errLeft
@@ -119,6 +128,7 @@ func (c *call) reply(g *stage, answer *wire.Response, now time.Time) {
 // hear takes an event that one of the cast was told. c.mu is held.
 func (c *call) hear(u *user, e *wire.Event, now time.Time) {
 	m := c.machine
+	c.feel(now)
 	r, err := m.cast.role(u.name)
 	if err != nil {
 		m.fail(now, "an event of this call goes to %s, who is not in it", u.name)
@@ -128,7 +138,7 @@ func (c *call) hear(u *user, e *wire.Event, now time.Time) {
 	d := r.device(u.device)
 	ring := e.GetCallInvitationReceived()
 	if ring != nil { // a device acknowledges whatever rings
-		_ = u.send(&wire.ClientFrame{Body: &wire.ClientFrame_InvitationReceipt{InvitationReceipt: &wire.InvitationReceipt{CallId: e.GetCallId()}}})
+		c.receipt(u)
 	}
 	f, err := m.cast.event(e)
 	if err != nil {
@@ -148,6 +158,16 @@ func (c *call) hear(u *user, e *wire.Event, now time.Time) {
 		m.rings(d, ring, now)
 	}
 	c.proceed(now, next)
+}
+
+// identify gives the call its ID. An invitation makes one call. c.mu is held.
+func (c *call) identify(id uint64) {
+	if m := c.machine; m.id != 0 && m.id != id {
+		m.fail(time.Now(), "the invitation has made two calls, %d and %d", m.id, id)
+		c.proceed(time.Now(), false)
+		return
+	}
+	c.machine.id = id
 }
 
 // proceed does what follows from what was heard. c.mu is held.
@@ -172,10 +192,11 @@ func (c *call) proceed(now time.Time, next bool) {
 func (c *call) watch(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	next := c.run.weather != nil && c.nurse(now)
 	c.machine.expect(now)
-	c.proceed(now, false)
+	c.proceed(now, next)
 	if c.machine.ending == going {
-		c.run.agenda.at(c.machine.deadline(), c.watch)
+		c.run.agenda.at(c.look(now), c.watch)
 	}
 }
 
@@ -187,6 +208,11 @@ func (c *call) retire(time.Time) {
 	c.run.tally.retired(c)
 	c.mu.Unlock()
 	c.run.book.remove(c.name, id)
+	for _, u := range c.devices {
+		if u != nil {
+			u.leaves(c)
+		}
+	}
 	for _, u := range visitors {
 		u.logOut()
 	}
@@ -216,7 +242,11 @@ func (c *call) visited(g *stage, u *user, answer *wire.Response, now time.Time) 
 		}
 		c.devices[g.by] = u
 		c.visitors = append(c.visitors, u)
+		u.joins(c)
+	} else if c.run.weather != nil { // he tries elsewhere
+		return
 	}
+	c.feel(now)
 	c.reply(g, answer, now)
 }
 

@@ -34,7 +34,9 @@ type crowd struct {
 	hear    func(told)
 	sockets []*socket
 	readers sync.WaitGroup
-	online  atomic.Int64 // connections that have a reader
+	online  atomic.Int64  // connections that have a reader
+	slots   chan struct{} // a place for each dial
+	returns *returns      // nil: a lost connection stays lost
 
 	visits  chan visit
 	doors   sync.WaitGroup // who receives them
@@ -60,7 +62,10 @@ type socket struct {
 
 // newCrowd opens the sockets; the crowd has nobody yet.
 func newCrowd(addrs []string, sockets int, a *agenda, hear func(told)) (*crowd, error) {
-	c := &crowd{addrs: addrs, agenda: a, hear: hear, visits: make(chan visit, maxVisitors), visitors: map[*user]struct{}{}, dismiss: func() {}}
+	c := &crowd{
+		addrs: addrs, agenda: a, hear: hear, slots: make(chan struct{}, maxDials),
+		visits: make(chan visit, maxVisitors), visitors: map[*user]struct{}{}, dismiss: func() {},
+	}
 	for range sockets {
 		packets, err := net.ListenUDP("udp", &net.UDPAddr{})
 		if err != nil {
@@ -77,14 +82,13 @@ func newCrowd(addrs []string, sockets int, a *agenda, hear func(told)) (*crowd, 
 func (c *crowd) grow(ctx context.Context, prefix string, size int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	slots := make(chan struct{}, maxDials)
 	var dials sync.WaitGroup
 	first := len(c.users)
 	c.users = append(c.users, make([]*user, max(0, size-first))...)
 	for i := first; i < size && ctx.Err() == nil; i++ {
-		slots <- struct{}{}
+		c.slots <- struct{}{}
 		dials.Go(func() {
-			defer func() { <-slots }()
+			defer func() { <-c.slots }()
 			if err := c.enter(ctx, i, fmt.Sprint(prefix, i)); err != nil {
 				cancel(err)
 			}
@@ -111,6 +115,7 @@ func (c *crowd) enter(ctx context.Context, i int, name string) error {
 	}
 	c.mu.Lock()
 	c.users[i] = u
+	u.settle(i)
 	c.logins = append(c.logins, time.Since(began))
 	if moved {
 		c.redirects++
@@ -160,6 +165,7 @@ func (c *crowd) login(ctx context.Context, conn *quic.Conn, to string, v visit) 
 	u := &user{
 		name: v.user, device: v.device, seat: v.seat, crowd: c, conn: conn, stream: stream, waiting: map[uint64]func(*wire.Response){},
 	}
+	u.at = to
 	token, err := c.trust.token(v.user, time.Now())
 	if err != nil {
 		u.end()
@@ -178,7 +184,7 @@ func (c *crowd) login(ctx context.Context, conn *quic.Conn, to string, v visit) 
 		u.end()
 		return nil, nil, fmt.Errorf("%s at %s: %w", v.user, to, err)
 	}
-	c.listen(u)
+	c.listen(u, conn, stream, true)
 	select {
 	case r := <-answered:
 		if r.GetCode() == 0 && r.GetLogin() != nil {
@@ -195,15 +201,16 @@ func (c *crowd) login(ctx context.Context, conn *quic.Conn, to string, v visit) 
 }
 
 // listen starts a connection's reader.
-func (c *crowd) listen(u *user) {
-	if u.seat != nil {
+func (c *crowd) listen(u *user, conn *quic.Conn, stream *quic.Stream, first bool) {
+	if u.seat != nil && first {
 		c.came(u)
 	}
 	c.online.Add(1)
 	c.readers.Go(func() {
-		u.read()
+		err := u.follow(conn, stream)
 		c.online.Add(-1)
-		if u.seat != nil {
+		u.broken(conn, err)
+		if u.seat != nil && u.on(conn) { // and not on another one since
 			c.went(u)
 		}
 	})
@@ -216,7 +223,7 @@ func (c *crowd) beat(u *user, interval time.Duration) {
 	}
 	var next func(time.Time)
 	next = func(now time.Time) {
-		if u.beat(now, interval) == nil {
+		if u.beat(now, interval) == nil || c.lenient() && !u.left() {
 			c.agenda.at(now.Add(interval), next)
 		}
 	}
@@ -240,8 +247,11 @@ func (c *crowd) lost() (count int, reasons []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	count, reasons = c.left, slices.Clone(c.reasons)
+	if c.lenient() {
+		count, reasons = c.returns.stayedAway()
+	}
 	for _, u := range c.present() {
-		if err := u.state(); err != nil && !errors.Is(err, errLeft) {
+		if err := u.state(); err != nil && !errors.Is(err, errLeft) && (!c.lenient() || errors.Is(err, errTold)) {
 			if count++; count <= maxSamples {
 				reasons = append(reasons, fmt.Sprint(u.name, ": ", err))
 			}
@@ -262,6 +272,9 @@ func (c *crowd) lose(u *user, err error) {
 
 // close ends all connections and waits for their readers.
 func (c *crowd) close() error {
+	if c.lenient() {
+		c.returns.stop()
+	}
 	c.dismiss()
 	c.doors.Wait()
 	c.mu.Lock()

@@ -2,6 +2,7 @@
 //
 //	go run ./loadtest -spawn 1                          the call set-up, on a server of its own
 //	go run ./loadtest -scenario mixed -addr 127.0.0.1:7443
+//	go run ./loadtest -scenario mixed -spawn 3 -kill 5s   a cluster, of which a node is killed
 //	go run ./loadtest compare RUN RUN
 //	go run ./loadtest page RUN                          its HTML page, once more
 //	go run ./loadtest -worker :7400                     waits for work, on each load machine; then
@@ -28,6 +29,9 @@
 // agenda's, does all that has its time: arrivals, deeds, heartbeats, deadlines; a fixed number lets visitors in. No call has a
 // goroutine. The view has one; each connection between coordinator and worker has one that reads and one that sends each second.
 // Whoever starts one waits for its end. Locks are taken in the order book, call, user; tally and agenda are innermost.
+//
+// Servers of a run may be killed, stopped and restarted, by the scenario or by hand (each says its process number at the
+// start). Devices then log in again and repeat what was not answered, and calls are held to what SPEC promises through faults.
 //
 // It does not speak through transport/client, whose clients have goroutines and retries of their own: it must see every frame,
 // and repairs nothing.

@@ -30,8 +30,8 @@ const (
 
 // beset is what hostile users did to the others.
 type beset struct {
-	Without attempt `json:"without"`
-	With    attempt `json:"with"`
+	Without probe `json:"without"`
+	With    probe `json:"with"`
 	Deeds   deedsOf `json:"hostile_deeds"`
 }
 
@@ -185,7 +185,7 @@ func (b *beset) print(w io.Writer) {
 	}
 	for _, one := range []struct {
 		what string
-		attempt
+		probe
 	}{{"without hostile", b.Without}, {"with hostile", b.With}} {
 		fmt.Fprintf(w, "%-19s %.1f right per second, %d refused, ring p50 %.2f ms, p99 %.2f ms, server CPU %.2f s\n",
 			one.what, one.Right, one.Refused, one.RingP50, one.RingP99, one.CPU)

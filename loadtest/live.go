@@ -38,7 +38,7 @@ type view struct {
 type subject struct {
 	title    string
 	scenario scenario
-	meter    meter
+	meter    *meter
 	pulse    func() pulse
 }
 

@@ -102,7 +102,7 @@ func TestViewWithoutATerminal(t *testing.T) {
 	for quiet, want := range map[bool]string{false: "hello", true: ""} {
 		var b strings.Builder
 		v := newView(&b, quiet)
-		v.watch(subject{title: "r1", scenario: scenario{Duration: time.Minute}, pulse: func() pulse { return pulse{Phase: measuring, Online: 7} }})
+		v.watch(subject{meter: &meter{}, title: "r1", scenario: scenario{Duration: time.Minute}, pulse: func() pulse { return pulse{Phase: measuring, Online: 7} }})
 		v.say("hello")
 		v.close()
 		v.close()

@@ -14,6 +14,10 @@ type timing struct {
 	talk     time.Duration // before each later deed
 	timeout  time.Duration // of the invitation
 	patience time.Duration // until all have heard all of a stage
+
+	// After a fault.
+	faultPatience time.Duration // instead of patience
+	late          time.Duration // a time-out may be heard so late
 }
 
 // ringSlack is how much longer than it was told to a device may ring (SPEC 9.4).
@@ -48,6 +52,10 @@ const (
 	lateMetric                                  // the end of an invitation's time, until it stops ringing
 	lagMetric                                   // how late this program was
 	refusedMetric                               // a deed, until it is refused
+
+	// The same, of calls that a fault may have touched.
+	faultToldMetric
+	faultLateMetric
 	metrics
 )
 
@@ -58,6 +66,7 @@ func (m metric) String() string {
 	return [...]string{
 		"invite to ring", "invite to ring known", "login to ring", "told to others", "time-out late by", "generator late by",
 		"refused after",
+		"told, with a fault", "late, with a fault",
 	}[m-ringMetric]
 }
 
@@ -98,6 +107,8 @@ type machine struct {
 	trace   []line
 	born    time.Time
 	samples []sample // since they were last taken
+
+	trouble
 }
 
 func newMachine(s *story, c cast, t timing, due time.Time) *machine {
@@ -121,6 +132,9 @@ func (m *machine) present() *stage { return &m.story.stages[m.stage] }
 
 // deadline is when the call is wrong if it has not moved on.
 func (m *machine) deadline() time.Time {
+	if m.on {
+		return m.until(m.due, m.timing)
+	}
 	at := m.due.Add(m.timing.patience)
 	for r := range m.devices {
 		if d := m.devices[r].until; !d.IsZero() && d.Add(ringSlack).Before(at) {
@@ -136,12 +150,16 @@ func (m *machine) expect(now time.Time) {
 		return
 	}
 	for r := range m.devices {
-		if d := m.devices[r].until; !d.IsZero() && !now.Before(d.Add(ringSlack)) {
+		if d := m.devices[r].until; !m.on && !d.IsZero() && !now.Before(d.Add(ringSlack)) {
 			m.fail(now, "%v rings %v past its deadline", device(r), now.Sub(d).Round(time.Millisecond))
 			return
 		}
 	}
-	m.fail(now, "%v after %v's %v was due: %s", now.Sub(m.due).Round(time.Millisecond), m.present().by, m.present().do, m.awaited())
+	lacks := m.awaited()
+	if m.on {
+		lacks = m.lacks(now)
+	}
+	m.fail(now, "%v after %v's %v was due: %s", now.Sub(m.due).Round(time.Millisecond), m.present().by, m.present().do, lacks)
 }
 
 // awaited says what the present stage waits for.
@@ -164,6 +182,9 @@ func (m *machine) awaited() string {
 func (m *machine) hear(by device, f fact, now time.Time) bool {
 	m.note(line{at: now, by: by, hears: f})
 	m.expect(now) // what comes too late is wrong, although it comes
+	if m.on {
+		return m.hearLoosely(by, f, now)
+	}
 	d := &m.devices[by]
 	if m.ending == wrong || m.ending == refused {
 		return false
@@ -226,6 +247,9 @@ func (m *machine) measure(by device, f fact, now time.Time) {
 	told := !g.do.invites() && g.do != login && g.do != expire
 	switch {
 	case f.kind.asked():
+		if !m.on {
+			m.settled(now)
+		}
 		m.samples = append(m.samples, sample{metric(g.do), took})
 	case f.kind == received:
 		m.rang = now
@@ -234,12 +258,15 @@ func (m *machine) measure(by device, f fact, now time.Time) {
 			of = wakeMetric
 		}
 		m.samples = append(m.samples, sample{of, took})
-	case f.kind == timedOut:
+	case f.kind == timedOut && !m.devices[by].until.IsZero():
 		m.samples = append(m.samples, sample{lateMetric, now.Sub(m.devices[by].until)})
 	case g.do.invites() && by == g.by && f.by != g.by.role():
 		m.samples = append(m.samples, sample{knownMetric, took})
 	case by != g.by && told:
 		m.samples = append(m.samples, sample{toldMetric, took})
+		if m.on {
+			m.samples = append(m.samples, sample{faultToldMetric, now.Sub(latest(m.due, m.back[by], m.back[max(g.by, 0)]))})
+		}
 	}
 	if f.kind == cancelled || f.kind == timedOut || f.kind == ended || f.kind == answer && (g.do == accept || g.do == reject) ||
 		f.reason == wire.Reason_REASON_ANSWERED_ELSEWHERE {
@@ -263,6 +290,9 @@ func (m *machine) rings(by device, s *wire.CallSnapshot, now time.Time) {
 	least, most := m.timing.timeout-now.Sub(m.born), m.timing.timeout
 	if m.present().do == login {
 		most -= m.due.Sub(m.made)
+	}
+	if m.on {
+		least, most = 0, m.mostLeft(now)
 	}
 	if left < least-clockSlack || left > most+clockSlack {
 		m.fail(now, "%v is told to ring for %v, where %v to %v are left", by, left, least, most)

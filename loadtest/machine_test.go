@@ -12,7 +12,10 @@ import (
 var (
 	noon   = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	people = cast{"ann", "bob", "cid", "dan", "eve"}
-	usual  = timing{ring: 100 * time.Millisecond, talk: 50 * time.Millisecond, timeout: 2 * time.Second, patience: 5 * time.Second}
+	usual  = timing{
+		ring: 100 * time.Millisecond, talk: 50 * time.Millisecond, timeout: 2 * time.Second, patience: 5 * time.Second,
+		faultPatience: 20 * time.Second, late: 5 * time.Second,
+	}
 )
 
 // player feeds a machine what a right server would tell, in a random order that keeps every device's own.

@@ -104,6 +104,7 @@ func (o *options) play(ctx context.Context, v *view) (result *report, err error)
 	if err != nil {
 		return nil, err
 	}
+	t.introduce(v.say)
 	began := time.Now()
 	r, err := newRun(o.scenario, "r"+strconv.FormatInt(began.UnixMilli(), 36), t, o.seed, o.sockets)
 	if err != nil {
@@ -128,6 +129,7 @@ func (o *options) play(ctx context.Context, v *view) (result *report, err error)
 func (o *options) do(ctx context.Context, r *run, v *view) (result *report, err error) {
 	if len(o.workers) > 0 {
 		whole := job{Run: r.name, Scenario: o.scenario, Addrs: r.target.addrs, Seed: o.seed, Sockets: o.sockets, Tokens: o.trust.secret != nil}
+		whole.Scenario.Faults = nil // they are ours to do; what makes workers lenient stays
 		c, err := hire(ctx, o.workers, link.Party{Secret: o.secret, Program: program()}, whole)
 		if err != nil {
 			return nil, err
@@ -137,7 +139,7 @@ func (o *options) do(ctx context.Context, r *run, v *view) (result *report, err 
 	}
 	v.watch(subject{
 		title:    fmt.Sprintf("%s · %s · %s users · %s", r.name, o.scenario.Name, grouped(o.scenario.Users), r.target.about),
-		scenario: o.scenario, meter: r.target.meter, pulse: r.pulse,
+		scenario: o.scenario, meter: &r.target.meter, pulse: r.pulse,
 	})
 	u, found, err := r.do(ctx, v.say)
 	if err != nil {

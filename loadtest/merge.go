@@ -42,6 +42,7 @@ func merge(parts []*report) (*report, error) {
 		out.Failures = atMost(append(out.Failures, p.Failures...))
 		out.Lost = atMost(append(out.Lost, p.Lost...))
 		out.Moments = append(out.Moments, p.Moments...)
+		out.Faults.add(&p.Faults)
 		out.Verdict = append(out.Verdict, p.besides()...)
 	}
 	if out.Calls.Right > 0 {
@@ -49,6 +50,7 @@ func merge(parts []*report) (*report, error) {
 	}
 	slices.SortStableFunc(out.Moments, func(a, b moment) int { return cmp.Compare(a.At, b.At) })
 	out.Seconds = mergeSeconds(parts)
+	out.Faults.FirstMem, out.Faults.LastMem = quarters(out.Seconds)
 	var err error
 	out.Latencies, err = mergeLatencies(parts)
 	out.judge()

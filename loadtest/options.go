@@ -41,6 +41,7 @@ type flagged struct {
 	rate            float64
 	duration        time.Duration
 	warmup          time.Duration
+	kill            time.Duration
 	addr, pid, conf string
 	remoteFlags
 }
@@ -74,8 +75,9 @@ func (f *flagged) declare() {
 	s.Float64Var(&f.rate, "rate", 0, "calls per second, instead of the scenario's")
 	s.DurationVar(&f.duration, "duration", 0, "time that is measured, instead of the scenario's")
 	s.DurationVar(&f.warmup, "warmup", 0, "time at half the rate before that, instead of the scenario's")
+	s.DurationVar(&f.kill, "kill", 0, "kill -9 the second server so long after measuring has begun, besides the scenario's faults")
 	s.StringVar(&f.addr, "addr", "", "servers that run already: `host:port,...`; off loopback with -ca or -insecure")
-	s.IntVar(&f.spawn, "spawn", 0, "start so many servers: one on its own store, more as a cluster (with -dsn)")
+	s.IntVar(&f.spawn, "spawn", 0, "start so many servers: one on its own store, more as a cluster, with a PostgreSQL of their own unless -dsn names one")
 	s.StringVar(&f.binary, "binary", "", "the servers' program, such as bin/carillon; default: built from the source")
 	s.StringVar(&f.dsn, "dsn", "", "PostgreSQL for the servers that -spawn starts")
 	s.StringVar(&f.dataDir, "data", "", "directory for their data, which is removed at the end; default: the system's for temporary files")
@@ -107,6 +109,10 @@ func (f *flagged) complete() (o options, err error) {
 			sc.Warmup = f.warmup
 		}
 	})
+	if f.kill > 0 {
+		sc.Faults = append(sc.Faults, fault{At: f.kill, Do: killFault, Node: 2})
+	}
+	sc.Lenient = sc.Lenient || len(sc.Faults) > 0 || f.spawn > 1
 	if err = sc.check(); err != nil {
 		return o, fmt.Errorf("scenario %s: %w", f.name, err)
 	}
@@ -147,13 +153,14 @@ func (o *options) check() error {
 			return fmt.Errorf("%s %s: is not a list of processors such as 0,2-3", name, list)
 		}
 	}
+	if err := o.scenario.fits(o.spawn); err != nil {
+		return fmt.Errorf("scenario %s: %w", o.scenario.Name, err)
+	}
 	switch {
 	case o.spawn < 0 || o.spawn > maxSpawn:
 		return fmt.Errorf("-spawn: %d is not within 0..%d", o.spawn, maxSpawn)
 	case (o.spawn > 0) == (len(o.addrs) > 0):
 		return errors.New("what is to be attacked? either -spawn or -addr")
-	case o.spawn > 1 && o.dsn == "":
-		return fmt.Errorf("-spawn %d needs -dsn: the nodes of a cluster share a PostgreSQL", o.spawn)
 	case o.spawn == 0 && (o.dsn != "" || o.binary != "" || o.serverCPUs != "" || len(o.settings) > 0):
 		return errors.New("-dsn, -binary, -set and -server-cpus are for servers that -spawn starts")
 	case len(o.workers) > 0 && (o.scenario.Overload > 0 || o.scenario.Hostile > 0):

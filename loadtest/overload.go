@@ -22,7 +22,7 @@ const (
 
 // pressed is what came of an overload.
 type pressed struct {
-	Steps    []attempt `json:"steps"` // of the search
+	Steps    []probe `json:"steps"` // of the search
 	Capacity float64   `json:"capacity_per_s"`
 	Offered  float64   `json:"offered_per_s"`
 	Goodput  float64   `json:"goodput_per_s"`
@@ -32,8 +32,8 @@ type pressed struct {
 	Halfway  int       `json:"refused_later"` // calls that were let in first
 }
 
-// attempt is calls offered at one rate.
-type attempt struct {
+// probe is calls offered at one rate.
+type probe struct {
 	Offered float64 `json:"offered_per_s"`
 	Right   float64 `json:"right_per_s"`
 	Refused int     `json:"refused"`
@@ -48,7 +48,7 @@ func (r *run) prepare(ctx context.Context, say func(format string, args ...any))
 	switch {
 	case r.scenario.Overload > 0:
 		r.pressed = &pressed{}
-		err = r.pressed.search(r.scenario.Rate, func(rate float64) (attempt, error) {
+		err = r.pressed.search(r.scenario.Rate, func(rate float64) (probe, error) {
 			a, err := r.try(ctx, rate, stepTime)
 			say("%6.0f offered, %6.0f right, %d refused", a.Offered, a.Right, a.Refused)
 			return a, err
@@ -72,7 +72,7 @@ func (r *run) prepare(ctx context.Context, say func(format string, args ...any))
 
 // search offers more and more until the server does not keep up, then as much as lies in between. The best of all is its
 // capacity.
-func (p *pressed) search(rate float64, try func(rate float64) (attempt, error)) error {
+func (p *pressed) search(rate float64, try func(rate float64) (probe, error)) error {
 	good := 0.0
 	for len(p.Steps) < maxSteps && rate <= maxRate {
 		kept := false
@@ -101,13 +101,13 @@ func (p *pressed) search(rate float64, try func(rate float64) (attempt, error)) 
 }
 
 // try offers calls that count only for what it gives, and for the verdict.
-func (r *run) try(ctx context.Context, rate float64, during time.Duration) (attempt, error) {
+func (r *run) try(ctx context.Context, rate float64, during time.Duration) (probe, error) {
 	one := &trial{rings: newHistogram()}
 	r.tally.begin(one)
 	began, used := time.Now(), r.target.meter.cpu()
 	err := r.offer(ctx, rate, during, false)
 	r.tally.begin(nil)
-	a := one.attempt(rate, began, during)
+	a := one.probe(rate, began, during)
 	a.CPU = (r.target.meter.cpu() - used).Seconds()
 	return a, err
 }
@@ -148,10 +148,10 @@ func (t *trial) ended(m *machine, now time.Time) {
 	}
 }
 
-// attempt is the trial, once it is over, in figures.
-func (t *trial) attempt(rate float64, began time.Time, during time.Duration) attempt {
+// probe is the trial, once it is over, in figures.
+func (t *trial) probe(rate float64, began time.Time, during time.Duration) probe {
 	took := max(t.last.Sub(began), during)
-	return attempt{
+	return probe{
 		Offered: rate, Right: float64(t.right) / took.Seconds(), Refused: t.refused, Wrong: t.wrong,
 		RingP50: quantile(t.rings, 50), RingP99: quantile(t.rings, 99),
 	}
@@ -168,7 +168,7 @@ func (r *run) press(out *report) {
 	}
 	if b := r.beset; b != nil {
 		ring := out.latency(ringMetric.String())
-		b.With = attempt{
+		b.With = probe{
 			Offered: r.scenario.Rate, Right: out.Calls.PerSecond, Refused: out.Calls.Refused, Wrong: out.Calls.Wrong, RingP50: ring.P50, RingP99: ring.P99,
 			CPU: out.Servers.CPU,
 		}

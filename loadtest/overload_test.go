@@ -17,13 +17,13 @@ import (
 func search(t *testing.T, first, capacity float64, hiccups ...int) (*pressed, []float64) {
 	t.Helper()
 	p, offered := &pressed{}, []float64(nil)
-	err := p.search(first, func(rate float64) (attempt, error) {
+	err := p.search(first, func(rate float64) (probe, error) {
 		offered = append(offered, rate)
 		done := min(rate, capacity-0.2*max(0, rate-capacity))
 		if slices.Contains(hiccups, len(offered)) {
 			done /= 2
 		}
-		return attempt{Offered: rate, Right: done}, nil
+		return probe{Offered: rate, Right: done}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestSearch(t *testing.T) {
 		t.Errorf("without an end: %.0f", offered)
 	}
 	broken := errors.New("broken")
-	if err := new(pressed).search(800, func(float64) (attempt, error) { return attempt{}, broken }); !errors.Is(err, broken) {
+	if err := new(pressed).search(800, func(float64) (probe, error) { return probe{}, broken }); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -80,7 +80,7 @@ func TestTrial(t *testing.T) {
 	play(3, true)
 	r.tally.begin(nil)
 	play(4, false)
-	a := one.attempt(5, noon, 2*time.Second)
+	a := one.probe(5, noon, 2*time.Second)
 	if a.Right != 1 || a.Refused != 1 || a.Wrong != 0 || a.Offered != 5 || one.rings.TotalCount() != 2 {
 		t.Errorf("%+v, %d rings", a, one.rings.TotalCount())
 	}
@@ -92,7 +92,7 @@ func TestTrial(t *testing.T) {
 // TestOverloadReport: what was let in and refused later fails the run; the figures are printed.
 func TestOverloadReport(t *testing.T) {
 	r, _ := bench(t, storyNamed("answered"))
-	r.pressed = &pressed{Capacity: 1000, Before: 90e6, Steps: make([]attempt, 3)}
+	r.pressed = &pressed{Capacity: 1000, Before: 90e6, Steps: make([]probe, 3)}
 	r.scenario.Rate = 2000
 	p := newPlayer(storyNamed("answered"), 1)
 	p.play(func() bool { return p.m.stage == 1 })

@@ -27,6 +27,7 @@ type plot struct {
 	online  [maxDevices]bool
 	main    [maxCast]device // of who is accepted
 	over    bool
+	aside   bool // it writes a detour
 }
 
 // newPlot begins a story. The visitors are offline until they log in; all others are there, each with one device.
@@ -43,7 +44,7 @@ func newPlot(name string, mode wire.CallMode, visitors ...role) *plot {
 
 // stage opens a stage.
 func (p *plot) stage(do deed, by device, who ...role) *stage {
-	p.story.stages = append(p.story.stages, stage{do: do, by: by, who: who})
+	p.story.stages = append(p.story.stages, stage{do: do, by: by, who: who, version: p.story.version})
 	p.story.cast = max(p.story.cast, int(by.role())+1)
 	for _, r := range who {
 		p.story.cast = max(p.story.cast, int(r)+1)
@@ -53,8 +54,55 @@ func (p *plot) stage(do deed, by device, who ...role) *stage {
 
 // change opens a stage whose deed is one durable change.
 func (p *plot) change(do deed, by device, who ...role) *stage {
+	p.seal()
 	p.story.version++
 	return p.stage(do, by, who...)
+}
+
+// seal notes how the call is after the present stage.
+func (p *plot) seal() {
+	n := len(p.story.stages)
+	if n == 0 {
+		return
+	}
+	g := &p.story.stages[n-1]
+	g.after, g.over = p.states, p.over
+	for _, d := range p.listeners() {
+		g.listens[d] = true
+	}
+	if !p.aside && len(p.story.detours) < n {
+		p.story.detours = append(p.story.detours, p.detour())
+	}
+}
+
+// detour is the story so far when nobody who is pending does anything more in time. A call that is not over by that is ended by A.
+func (p *plot) detour() *story {
+	if p.over || !p.awaits() {
+		return nil
+	}
+	one := *p.story
+	one.stages = slices.Clone(p.story.stages)
+	d := *p
+	d.aside, d.story = true, &one
+	d.expire()
+	if d.over {
+		return d.end(d.itself())
+	}
+	d.endForAll(devA)
+	return d.end(wire.Reason_REASON_ENDED_BY_USER)
+}
+
+// itself is why a common-mode call has ended by itself, in which somebody's time has run out (SPEC 2).
+func (p *plot) itself() wire.Reason {
+	for r, state := range p.states {
+		if state == accepted && role(r) != roleA {
+			return wire.Reason_REASON_ALL_ANSWERED
+		}
+	}
+	if slices.Contains(p.states[:], rejected) {
+		return wire.Reason_REASON_REJECTED
+	}
+	return wire.Reason_REASON_NO_ANSWER
 }
 
 func (p *plot) pending(r role) bool { return p.states[r] == inviting || p.states[r] == rung }
@@ -147,6 +195,7 @@ func (p *plot) ring(g *stage, devices []device) {
 
 // logIn brings a visitor's device in: it learns of the call if it is live for him, and rings if he is pending.
 func (p *plot) logIn(d device) {
+	p.seal()
 	g := p.stage(login, d)
 	p.online[d] = true
 	r := d.role()
@@ -162,6 +211,7 @@ func (p *plot) logIn(d device) {
 
 // list has a visitor look for the call in his list.
 func (p *plot) list(d device) {
+	p.seal()
 	p.stage(list, d).hears[d] = []step{{p.fact(listed, nobody, p.states)}}
 }
 
@@ -265,6 +315,7 @@ func (p *plot) endForAll(by device) {
 
 // end finishes the story: an answer from an ended call says why it has ended, and so does a list.
 func (p *plot) end(why wire.Reason) *story {
+	p.seal()
 	p.story.last, p.story.reason = p.states, why
 	for _, g := range p.story.stages {
 		for _, steps := range g.hears {

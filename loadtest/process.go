@@ -22,6 +22,7 @@ type process struct {
 	log   journal
 	gone  chan struct{} // closed when it has ended
 	err   error         // how, once gone is closed
+	used  time.Duration // CPU of all its life, once gone is closed
 }
 
 // The shell says the server's number on descriptor 3, which stays open in the server: its end is the server's.
@@ -65,7 +66,28 @@ func (p *process) watch(shell *exec.Cmd, lines io.Reader, life io.Closer) {
 	life.Close()
 	_ = p.input.Close() // the shell may be gone
 	p.err = shell.Wait()
+	p.used = shell.ProcessState.UserTime() + shell.ProcessState.SystemTime()
 	close(p.gone)
+}
+
+// killed reports, once it has gone, whether it was by SIGKILL. Nothing but a crash ends it in another way before we stop it.
+func (p *process) killed() bool {
+	var exit *exec.ExitError
+	return errors.As(p.err, &exit) && exit.ExitCode() == shellSignal+int(syscall.SIGKILL)
+}
+
+const shellSignal = 128 // a shell adds this to the number of the signal that has ended a command
+
+// how says how it has ended, for people, once it has gone.
+func (p *process) how() string {
+	var exit *exec.ExitError
+	switch {
+	case p.err == nil:
+		return "by itself"
+	case errors.As(p.err, &exit) && exit.ExitCode() > shellSignal:
+		return syscall.Signal(exit.ExitCode() - shellSignal).String()
+	}
+	return p.err.Error()
 }
 
 // stop ends the server in order. One that had ended by itself, or does not end in time, is an error.

@@ -34,7 +34,7 @@ func TestMeter(t *testing.T) {
 	if _, err := os.Stat("/proc/self/statm"); err != nil {
 		t.Skip("there is no /proc")
 	}
-	m := meter{pids: []int{os.Getpid()}}
+	m := &meter{pids: []int{os.Getpid()}}
 	if m.resident() < 1<<20 {
 		t.Errorf("%d bytes", m.resident())
 	}
@@ -43,7 +43,7 @@ func TestMeter(t *testing.T) {
 			t.Fatal("no CPU used")
 		}
 	}
-	if gone := (meter{pids: []int{1 << 30}}); gone.cpu() != 0 || gone.resident() != 0 {
+	if gone := (&meter{pids: []int{1 << 30}}); gone.cpu() != 0 || gone.resident() != 0 {
 		t.Error("a process that is not there uses something")
 	}
 }

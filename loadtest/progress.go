@@ -60,11 +60,13 @@ func (r *run) pulse() pulse {
 	if r.crew != nil {
 		p := r.crew.pulse()
 		p.Phase, p.Elapsed = r.progress.now()
+		p.Moments = r.diary.all()
 		return p
 	}
 	p := r.tally.pulse()
 	p.Phase, p.Elapsed = r.progress.now()
 	p.Online, p.InFlight = int(r.crowd.online.Load()), r.book.open()
 	p.LoggedIn = r.crowd.entered()
+	p.Moments = r.diary.all()
 	return p
 }

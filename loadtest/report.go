@@ -36,6 +36,7 @@ type report struct {
 	Moments   []moment             `json:"moments"`
 	Overload  *pressed             `json:"overload,omitempty"`
 	Hostile   *beset               `json:"hostile,omitempty"`
+	Faults    aftermath            `json:"faults"`
 }
 
 // counts are of the calls that count, unless said.
@@ -124,6 +125,8 @@ func (r *run) report(u usage, found *audit) *report {
 		out.Audit = audited{Calls: found.Calls, Users: found.Users, Wrong: found.Wrong, Reasons: found.Reasons}
 	}
 	r.press(out)
+	out.Faults = r.aftermath()
+	out.Moments = r.diary.all()
 	out.judge()
 	return out
 }
@@ -146,6 +149,8 @@ func (r *report) judge() {
 	say(c.Wrong > 0, "%d calls went wrong", c.Wrong)
 	say(c.Skipped > 0, "%d calls could not be begun, %d were in flight", c.Skipped, maxInFlight)
 	say(c.Lost > 0, "%d connections were lost", c.Lost)
+	most, grown := r.Scenario.MaxGrowth, r.Faults.growth()
+	say(most > 0 && grown > most, "the servers' memory grew by %.0f %% from the first quarter to the last, more than %v %% (max_growth)", grown, most)
 	say(c.Strange > 0, "%d events were of no call of this run", c.Strange)
 	say(r.Overload != nil && r.Overload.Halfway > 0, "calls that were let in were refused later")
 	say(r.Audit.Wrong > 0, "%d entries of the users' lists are not what was acknowledged, or cannot be read", r.Audit.Wrong)

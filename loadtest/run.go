@@ -39,6 +39,8 @@ type run struct {
 	pressed   *pressed // nil: no overload
 	beset     *beset   // nil: nobody is hostile
 	intruders *intruders
+	weather   *weather // nil: whatever is lost is a failure
+	diary     diary
 }
 
 // usage is what the servers used, when they can be seen.
@@ -63,6 +65,9 @@ func newRun(s scenario, name string, t *target, seed uint64, sockets int) (*run,
 	var err error
 	if r.crowd, err = newCrowd(t.addrs, sockets, r.agenda, r.book.tell); err == nil {
 		r.crowd.trust = t.trust
+	}
+	if err == nil && s.Lenient {
+		r.tolerate()
 	}
 	return r, err
 }
@@ -98,14 +103,18 @@ func (r *run) do(ctx context.Context, say func(format string, args ...any)) (u u
 		return u, nil, err
 	}
 	say("measuring for %v", r.scenario.Duration)
-	self := meter{pids: []int{os.Getpid()}}
+	self := &meter{pids: []int{os.Getpid()}}
 	before, own, began := r.target.meter.cpu(), self.cpu(), time.Now()
 	r.measured = began
 	watched, unwatch := context.WithCancel(ctx)
 	var sampling sync.WaitGroup
 	sampling.Go(func() { r.sample(watched, began) })
+	r.diary.begin(began)
+	inflicted := make(chan error, 1)
+	go func() { inflicted <- r.faults(watched, began) }()
 	err = r.offer(ctx, r.scenario.Rate, r.scenario.Duration, true)
 	unwatch()
+	err = errors.Join(err, <-inflicted, r.gather(ctx))
 	sampling.Wait()
 	u.cpu, u.own, u.resident = r.target.meter.cpu()-before, self.cpu()-own, r.target.meter.resident()
 	u.took = max(r.tally.ending().Sub(began), r.scenario.Duration)
@@ -210,6 +219,11 @@ func (r *run) arrive(due, now time.Time, counts bool) {
 	r.count++
 	c.machine = newMachine(s, names, r.scenario.timing(), due)
 	r.book.add(c)
+	for _, u := range c.devices {
+		if u != nil {
+			u.joins(c)
+		}
+	}
 	c.begin(now)
 }
 

@@ -42,6 +42,12 @@ type scenario struct {
 	AuditCalls  int            `yaml:"audit_calls" json:"audit_calls"`     // calls looked up in the users' lists at the end
 	Overload    float64        `yaml:"overload" json:"overload,omitempty"` // times the capacity, which is looked for from the rate on; 0: the rate is what is offered
 	Hostile     int            `yaml:"hostile" json:"hostile,omitempty"`   // users who flood the servers; the others are measured without them before
+
+	Faults        []fault       `yaml:"faults" json:"faults,omitempty"`                 // done to the servers; they make it lenient
+	Lenient       bool          `yaml:"lenient" json:"lenient"`                         // a lost connection is replaced, and no failure
+	FaultPatience time.Duration `yaml:"fault_patience" json:"fault_patience_ns"`        // instead of patience, after a fault
+	FaultLate     time.Duration `yaml:"fault_late" json:"fault_late_ns"`                // a time-out may be heard so late after a fault (SPEC 9.5)
+	MaxGrowth     float64       `yaml:"max_growth" json:"max_growth_percent,omitempty"` // of the servers' memory, first to last quarter; 0: any
 }
 
 // shippedNames lists the scenarios in the binary.
@@ -75,7 +81,7 @@ func loadScenario(name string) (scenario, error) {
 
 // parseScenario takes one document with known keys only. It is not checked: the command line may still change it.
 func parseScenario(b []byte) (scenario, error) {
-	s := scenario{Talk: 50 * time.Millisecond, Patience: 5 * time.Second, Timeout: 30 * time.Second}
+	s := scenario{Talk: 50 * time.Millisecond, Patience: 5 * time.Second, Timeout: 30 * time.Second, FaultPatience: 25 * time.Second, FaultLate: 5 * time.Second}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(&s); err != nil {
@@ -100,6 +106,8 @@ func (s *scenario) check() error {
 		{"talk", s.Talk, 0, time.Minute},
 		{"timeout", s.Timeout, time.Second, 10 * time.Minute},
 		{"patience", s.Patience, 100 * time.Millisecond, 10 * time.Minute},
+		{"fault_late", s.FaultLate, 0, 10 * time.Minute},
+		{"fault_patience", s.FaultPatience, time.Second, 10 * time.Minute},
 	} {
 		if one.v < one.min || one.v > one.max {
 			return fmt.Errorf("%s: %v is not within %v..%v", one.key, one.v, one.min, one.max)
@@ -123,8 +131,19 @@ func (s *scenario) check() error {
 	case s.Ring >= s.Timeout:
 		return fmt.Errorf("ring: %v is not below timeout, %v", s.Ring, s.Timeout)
 	}
-	return s.checkMix()
+	if s.Lenient || len(s.Faults) > 0 {
+		if s.Timeout > mostLenient {
+			return fmt.Errorf("timeout: %v is above %v, which a device that comes back late needs to be still in grace", s.Timeout, mostLenient)
+		}
+	}
+	if s.MaxGrowth < 0 {
+		return fmt.Errorf("max_growth: %v is negative", s.MaxGrowth)
+	}
+	return errors.Join(s.checkFaults(), s.checkMix())
 }
+
+// mostLenient is below a device's grace (SPEC 5: 35 s), so that no call is cancelled because its caller is away.
+const mostLenient = 30 * time.Second
 
 func (s *scenario) checkMix() error {
 	sum := 0
@@ -148,5 +167,5 @@ func (s *scenario) checkMix() error {
 }
 
 func (s *scenario) timing() timing {
-	return timing{ring: s.Ring, talk: s.Talk, timeout: s.Timeout, patience: s.Patience}
+	return timing{ring: s.Ring, talk: s.Talk, timeout: s.Timeout, patience: s.Patience, faultPatience: s.FaultPatience, late: s.FaultLate}
 }

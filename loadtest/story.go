@@ -50,6 +50,12 @@ type stage struct {
 	by    device
 	who   []role // whom it invites
 	hears [maxDevices][]step
+
+	// How the call is after it.
+	version uint64
+	after   states
+	over    bool
+	listens [maxDevices]bool // who hears of what changes
 }
 
 // rings reports whether a device rings in the stage.
@@ -76,6 +82,9 @@ type story struct {
 	version uint64
 	last    states
 	reason  wire.Reason
+
+	// detours are what becomes of it when time runs out after a stage, for those who are pending; nil: nobody is.
+	detours []*story
 }
 
 // visitors are the devices that log in for the call.

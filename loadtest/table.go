@@ -48,6 +48,7 @@ func (r *report) print(w io.Writer) error {
 		fmt.Fprintf(b, "not begun           %d calls, whose visitors found all %d seats taken\n", c.Crowded, maxVisitors)
 	}
 	fmt.Fprintf(b, "events              %d told again, %d after a call's end\n", c.Repeats, c.Late)
+	r.printAftermath(b)
 	r.printGenerator(b)
 	r.printVerdict(b)
 	return b.Flush()
@@ -134,6 +135,9 @@ var figures = []figure{
 	{"capacity_per_s", func(r *report) float64 { return cmp.Or(r.Overload, &pressed{}).Capacity }},
 	{"goodput_of_capacity", func(r *report) float64 { return cmp.Or(r.Overload, &pressed{}).Ratio }},
 	{"refused_p99_ms", func(r *report) float64 { return r.latency(refusedMetric.String()).P99 }},
+	{"back_s", func(r *report) float64 { return r.Faults.slowest().Seconds }},
+	{"back_login_cpu_s_per_1000", func(r *report) float64 { return r.Faults.slowest().CPUPer1000 }},
+	{"fault_late_max_ms", func(r *report) float64 { return r.latency(faultLateMetric.String()).Max }},
 }
 
 func csvHeader() []string {

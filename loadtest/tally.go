@@ -37,6 +37,7 @@ type tally struct {
 	failures  []failure
 	finished  []record
 	sampled   int // calls that finished could have taken
+	troubled
 
 	now     *interval // the present second
 	live    *interval // since the last pulse
@@ -186,6 +187,7 @@ func (t *tally) retired(c *call) {
 	defer t.mu.Unlock()
 	m := c.machine
 	t.repeats += m.repeats
+	t.count(m)
 	if m.code != 0 {
 		t.codes[m.code]++
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -27,13 +28,18 @@ const (
 
 // target is what is attacked: servers that run already, or servers of our own.
 type target struct {
-	addrs  []string
-	trust  trust
-	meter  meter
-	about  string
-	own    []*process
-	dir    string // of our own servers' data; removed at the end
-	binary string
+	addrs    []string
+	trust    trust
+	meter    meter
+	about    string
+	own      []*server
+	database *process // a PostgreSQL of our own, nil: there is none
+	dir      string   // of our own servers' data; removed at the end
+	binary   string
+
+	watching sync.WaitGroup
+	mu       sync.Mutex
+	notice   func(what string) // told when a server ends that we have not ended
 }
 
 // newTarget takes the addresses given, or starts servers.
@@ -42,7 +48,7 @@ func newTarget(ctx context.Context, o options) (*target, error) {
 		return &target{addrs: o.addrs, trust: o.trust, meter: meter{pids: o.pids}, about: strings.Join(o.addrs, ",")}, nil
 	}
 	t := &target{trust: o.trust, about: fmt.Sprint(o.spawn, " of our own, pebble"), binary: o.binary}
-	if o.dsn != "" {
+	if o.dsn != "" || o.spawn > 1 {
 		t.about = fmt.Sprint(o.spawn, " of our own, postgres")
 	}
 	if err := t.spawn(ctx, o); err != nil {
@@ -55,11 +61,19 @@ func (t *target) spawn(ctx context.Context, o options) (err error) {
 	if t.dir, err = os.MkdirTemp(o.dataDir, "loadtest-*"); err != nil {
 		return fmt.Errorf("-data: %w", err)
 	}
+	if err := os.Chmod(t.dir, 0o711); err != nil { // PostgreSQL's user may have to pass
+		return err
+	}
 	if t.binary == "" {
 		t.binary = filepath.Join(t.dir, "carillon")
 		out, err := exec.CommandContext(ctx, "go", "build", "-o", t.binary, "carillon/cmd/carillon").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("build cmd/carillon (or name one with -binary): %w\n%s", err, out)
+		}
+	}
+	if o.spawn > 1 && o.dsn == "" {
+		if o.dsn, err = t.startPostgres(ctx); err != nil {
+			return err
 		}
 	}
 	ports, err := freePorts(4 * o.spawn)
@@ -78,18 +92,19 @@ func (t *target) spawn(ctx context.Context, o options) (err error) {
 		if o.spawn > 1 {
 			settings = append(settings, p.clustered(members)...)
 		}
-		one, err := startProcess(t.command(o.serverCPUs), settings)
-		if err != nil {
-			return err
-		}
+		one := &server{name: fmt.Sprint("n", i+1), place: p, command: t.command(o.serverCPUs), env: settings}
 		t.own = append(t.own, one)
 		t.addrs = append(t.addrs, p.client)
-		t.meter.pids = append(t.meter.pids, one.pid)
+		if err := t.start(one); err != nil {
+			return err
+		}
 	}
-	t.meter.pids = append(t.meter.pids, o.pids...)
-	for i, p := range places {
-		if err := t.own[i].ready(ctx, p.admin); err != nil {
-			return fmt.Errorf("server n%d: %w", i+1, err)
+	for _, pid := range o.pids {
+		t.meter.add(pid)
+	}
+	for _, one := range t.own {
+		if err := one.ready(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -108,13 +123,12 @@ type place struct{ client, admin, member, remote string }
 
 // settings are a server's environment. Its limits leave room for a crowd that comes from one address.
 func (p place) settings(i int, dir string, o options) []string {
-	env := []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING=true",
+	env := append(serverEnvironment(dir), []string{
 		fmt.Sprint("CARILLON_NODE_NAME=n", i+1), "CARILLON_TRANSPORT_LISTEN=" + p.client, "CARILLON_ADMIN_LISTEN=" + p.admin,
 		"CARILLON_LOG_LEVEL=warn", "CARILLON_PERSISTENCE_DIR=" + dir, "CARILLON_PERSISTENCE_MIN_FREE_MIB=1",
 		"CARILLON_LIMITS_CONNECTIONS=1000000", "CARILLON_LIMITS_CONNECTIONS_PER_ADDRESS=1000000",
 		"CARILLON_DRAIN_TIMEOUT=1s", "CARILLON_DRAIN_SPREAD=0s",
-	}
+	}...)
 	if o.scenario.Hostile == 0 { // limits that are for hostile users are not in the way of friendly ones
 		env = append(env, "CARILLON_LIMITS_REQUESTS_PER_SECOND=1000", "CARILLON_LIMITS_REQUESTS_BURST=1000",
 			"CARILLON_LIMITS_IN_FLIGHT_PER_DEVICE=1000")
@@ -128,6 +142,10 @@ func (p place) settings(i int, dir string, o options) []string {
 	return env
 }
 
+func serverEnvironment(home string) []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING=true"}
+}
+
 func (p place) clustered(members []string) []string {
 	return []string{
 		"CARILLON_CLUSTER_ENABLED=true", "CARILLON_CLUSTER_BIND=" + p.member, "CARILLON_CLUSTER_REMOTE_BIND=" + p.remote,
@@ -138,11 +156,15 @@ func (p place) clustered(members []string) []string {
 // close stops our own servers and removes their data. It says which of them had ended before, and how.
 func (t *target) close() error {
 	var errs []error
-	for i, p := range t.own {
-		if err := p.stop(stopWithin); err != nil {
-			errs = append(errs, fmt.Errorf("server n%d: %w", i+1, err))
+	for _, one := range t.own {
+		errs = append(errs, t.retire(one))
+	}
+	if t.database != nil {
+		if err := t.database.stop(stopWithin); err != nil {
+			errs = append(errs, fmt.Errorf("PostgreSQL: %w", err))
 		}
 	}
+	t.watching.Wait()
 	if t.dir != "" {
 		errs = append(errs, os.RemoveAll(t.dir))
 	}

@@ -25,6 +25,9 @@ var (
 	errGone = errors.New("the connection is lost")
 	errLeft = errors.New("this program has closed the connection")
 	errMute = errors.New("no answer to the logout")
+	errTold = errors.New("told")
+
+	errNotIn = errors.New("the login is not answered yet")
 )
 
 // user is one device of one user, with one connection.
@@ -34,15 +37,16 @@ type user struct {
 	seat   *seat // a visitor's; nil: stays until the end
 	crowd  *crowd
 
-	conn   *quic.Conn
-	stream *quic.Stream
-
 	mu      sync.Mutex
+	conn    *quic.Conn
+	stream  *quic.Stream
 	out     []byte // of the last frame, to be used again
 	last    uint64 // request ID
 	waiting map[uint64]func(*wire.Response)
 	sent    time.Time
 	lost    error // why the connection has ended
+
+	comeback // where connections are replaced
 }
 
 // ask sends a request; answered is called by the reader, once, unless the connection ends before.
@@ -52,14 +56,23 @@ func (u *user) ask(f *wire.ClientFrame, answered func(*wire.Response)) error {
 	if u.lost != nil {
 		return u.lost
 	}
+	if u.entering && f.GetLogin() == nil {
+		return errNotIn
+	}
 	if len(u.waiting) >= maxWaiting {
 		return fmt.Errorf("%d requests of %s have no answer", maxWaiting, u.name)
 	}
 	u.last++
 	f.RequestId = u.last
-	f.CommandId = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, rand.Uint64()), rand.Uint64())
+	if f.CommandId == nil {
+		f.CommandId = newCommandID()
+	}
 	u.waiting[f.RequestId] = answered
 	return u.write(f)
+}
+
+func newCommandID() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, rand.Uint64()), rand.Uint64())
 }
 
 // send sends what has no answer.
@@ -95,25 +108,44 @@ func (u *user) beat(now time.Time, interval time.Duration) error {
 	if now.Sub(u.sent) < interval*3/4 {
 		return u.lost
 	}
-	return u.write(&wire.ClientFrame{Body: &wire.ClientFrame_Heartbeat{Heartbeat: &wire.Heartbeat{Padding: padding[:]}}})
+	err := u.write(&wire.ClientFrame{Body: &wire.ClientFrame_Heartbeat{Heartbeat: &wire.Heartbeat{Padding: padding[:]}}})
+	if err == nil && u.crowd.lenient() && u.asked.IsZero() {
+		u.await(now)
+	}
+	return err
 }
 
 var padding [wire.MinHeartbeat]byte
 
-// read is the connection's reader; it returns at the connection's end.
-func (u *user) read() {
-	frames := wire.NewReader(u.stream, wire.MaxServerFrame)
+// follow is the reader of a connection; it returns at the connection's end.
+func (u *user) follow(conn *quic.Conn, stream *quic.Stream) error {
+	frames := wire.NewReader(stream, wire.MaxServerFrame)
 	for {
 		b, err := frames.Next()
 		if err == nil {
+			u.alive()
 			err = u.take(b)
 		}
 		if err != nil {
-			u.lose(fmt.Errorf("%w: %w", errGone, err))
-			_ = u.conn.CloseWithError(quic.ApplicationErrorCode(wire.CloseGoingAway), "")
-			return
+			_ = conn.CloseWithError(quic.ApplicationErrorCode(wire.CloseGoingAway), "")
+			return fmt.Errorf("%w: %w", errGone, err)
 		}
 	}
+}
+
+// broken notes why a connection has ended, if that is not known yet. Where connections are replaced this is where it begins.
+func (u *user) broken(conn *quic.Conn, why error) {
+	u.mu.Lock()
+	if u.conn != conn {
+		u.mu.Unlock()
+		return
+	}
+	if u.lost == nil {
+		u.lost = why
+	}
+	why = u.lost
+	u.mu.Unlock()
+	u.crowd.gone(u, why)
 }
 
 func (u *user) take(b []byte) error {
@@ -138,9 +170,16 @@ func (u *user) take(b []byte) error {
 }
 
 func (u *user) told(e *wire.Event) error {
-	switch e.GetKind().(type) {
-	case *wire.Event_KickedOut, *wire.Event_TokenWillExpire, *wire.Event_GoAway:
-		return fmt.Errorf("told %v", e)
+	switch kind := e.GetKind().(type) {
+	case *wire.Event_GoAway:
+		return &errAway{to: kind.GoAway.GetReconnectTo(), after: time.Duration(kind.GoAway.GetReconnectAfterMs()) * time.Millisecond}
+	case *wire.Event_KickedOut:
+		if u.superseded(time.Now()) {
+			return errGone
+		}
+		return fmt.Errorf("%w %v", errTold, e)
+	case *wire.Event_TokenWillExpire:
+		return fmt.Errorf("%w %v", errTold, e)
 	case nil: // a kind of a newer server
 		return nil
 	}
@@ -150,8 +189,13 @@ func (u *user) told(e *wire.Event) error {
 
 // end closes the connection; the reader ends by it.
 func (u *user) end() {
-	u.lose(errLeft)
-	_ = u.conn.CloseWithError(quic.ApplicationErrorCode(wire.CloseLoggedOut), "")
+	u.mu.Lock()
+	if u.lost == nil || u.crowd.lenient() {
+		u.lost = errLeft
+	}
+	conn := u.conn
+	u.mu.Unlock()
+	_ = conn.CloseWithError(quic.ApplicationErrorCode(wire.CloseLoggedOut), "")
 }
 
 // lose notes why the connection has ended or is about to, if that is not known yet.

@@ -79,12 +79,13 @@ func (c *crowd) enterVisitor(ctx context.Context, v visit) {
 	i := c.visited
 	c.visited++
 	c.mu.Unlock()
-	u, result, err := c.connect(ctx, i, c.addrs[i%len(c.addrs)], v)
+	u, result, err := c.seek(ctx, i, v)
 	if err != nil {
 		v.seat.free()
 		v.failed(err)
 		return
 	}
+	u.settle(i)
 	c.beat(u, time.Duration(result.GetHeartbeatIntervalMs())*time.Millisecond)
 }
 
@@ -118,7 +119,9 @@ func (u *user) logOut() {
 		return
 	}
 	u.crowd.agenda.at(time.Now().Add(logOutWithin), func(time.Time) {
-		u.lose(errMute)
+		if !u.crowd.lenient() {
+			u.lose(errMute)
+		}
 		u.end()
 	})
 }

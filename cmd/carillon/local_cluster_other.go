@@ -18,3 +18,14 @@ func clusterCommand() *cobra.Command {
 		},
 	}
 }
+
+func postgresCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "postgres",
+		Short: "Run a private PostgreSQL on this machine in the foreground (Unix only)",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("postgres needs a Unix: the server could outlive this command here")
+		},
+	}
+}

@@ -22,7 +22,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	command.AddCommand(serveCommand(), phoneCommand(), statusCommand(), clusterCommand(), demoCommand(), tokenCommand(), certsCommand(), migrateCommand(),
+	command.AddCommand(serveCommand(), phoneCommand(), statusCommand(), clusterCommand(), postgresCommand(), demoCommand(), tokenCommand(), certsCommand(), migrateCommand(),
 		versionCommand())
 	return command
 }

@@ -152,13 +152,10 @@ func (c *crowd) stays(u *user) bool {
 
 // choose gives the address to dial: the one asked for, else any, but none where nobody has answered just now; empty: there is none.
 func (c *crowd) choose(u *user, to string) string {
-	r, now := c.returns, time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if to != "" && now.After(r.shunned[to]) {
+	if to != "" && !c.returns.shuns(to) {
 		return to
 	}
-	good := slices.DeleteFunc(slices.Clone(c.addrs), func(a string) bool { return now.Before(r.shunned[a]) })
+	good := slices.DeleteFunc(slices.Clone(c.addrs), c.returns.shuns)
 	if others := slices.DeleteFunc(slices.Clone(good), func(a string) bool { return u != nil && a == u.at }); len(others) > 0 {
 		good = others
 	}
@@ -314,6 +311,9 @@ func (c *crowd) seek(ctx context.Context, i int, v visit) (*user, *wire.LoginRes
 	ctx, cancel := context.WithTimeout(ctx, awayLimit)
 	defer cancel()
 	for {
+		if other := c.choose(nil, addr); other != "" {
+			addr = other
+		}
 		select {
 		case c.slots <- struct{}{}:
 		case <-ctx.Done():
@@ -329,9 +329,6 @@ func (c *crowd) seek(ctx context.Context, i int, v visit) (*user, *wire.LoginRes
 		c.returns.shun(addr)
 		if rest(ctx, leastPause) != nil {
 			return nil, nil, err
-		}
-		if other := c.choose(nil, ""); other != "" {
-			addr = other
 		}
 	}
 }

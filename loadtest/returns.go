@@ -16,6 +16,7 @@ type returns struct {
 	known  func(*user) []*wire.KnownCall                     // the calls that a login names
 	synced func(*user, *wire.LoginResult, []*wire.KnownCall) // on the reader's goroutine, before any event
 	back   func(*user)                                       // he is there, and may send again
+	down   func(addr string) bool                            // it is known that nobody answers there
 	moved  func(now time.Time, away int, back bool)          // somebody has gone or is back; away is how many are not there now
 
 	mu      sync.Mutex
@@ -28,7 +29,7 @@ type returns struct {
 }
 
 func newReturns() *returns {
-	r := &returns{shunned: map[string]time.Time{}, suspect: map[string]time.Time{}}
+	r := &returns{down: func(string) bool { return false }, shunned: map[string]time.Time{}, suspect: map[string]time.Time{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -79,7 +80,11 @@ func (r *returns) shun(addr string) {
 	r.shunned[addr] = time.Now().Add(shunFor)
 }
 
+// shuns reports whether nobody has answered at addr just now, or nobody can.
 func (r *returns) shuns(addr string) bool {
+	if r.down(addr) {
+		return true
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return time.Now().Before(r.shunned[addr])

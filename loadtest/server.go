@@ -91,6 +91,21 @@ func (t *target) ended() map[string]time.Time {
 	return out
 }
 
+// down reports whether the address is one of a server of ours that has ended.
+func (t *target) down(addr string) bool {
+	for _, s := range t.own {
+		if s.place.client != addr {
+			continue
+		}
+		select {
+		case <-s.present().gone:
+			return true
+		default:
+		}
+	}
+	return false
+}
+
 // introduce says which processes the servers are, so that one can be killed.
 func (t *target) introduce(say func(format string, args ...any)) {
 	for _, s := range t.own {

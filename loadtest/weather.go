@@ -149,7 +149,7 @@ func (r *run) moved(now time.Time, away int, back bool) {
 func (r *run) tolerate() {
 	r.weather = &weather{always: len(r.target.own) == 0}
 	b := newReturns()
-	b.known, b.synced, b.back, b.moved = r.known, r.synced, r.resumed, r.moved
+	b.known, b.synced, b.back, b.moved, b.down = r.known, r.synced, r.resumed, r.moved, r.target.down
 	r.crowd.returns = b
 	r.target.onEnd(r.faulted)
 }

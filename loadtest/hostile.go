@@ -30,8 +30,8 @@ const (
 
 // beset is what hostile users did to the others.
 type beset struct {
-	Without probe `json:"without"`
-	With    probe `json:"with"`
+	Without probe   `json:"without"`
+	With    probe   `json:"with"`
 	Deeds   deedsOf `json:"hostile_deeds"`
 }
 

@@ -23,13 +23,13 @@ const (
 // pressed is what came of an overload.
 type pressed struct {
 	Steps    []probe `json:"steps"` // of the search
-	Capacity float64   `json:"capacity_per_s"`
-	Offered  float64   `json:"offered_per_s"`
-	Goodput  float64   `json:"goodput_per_s"`
-	Ratio    float64   `json:"goodput_of_capacity"`
-	Before   int64     `json:"resident_bytes_before"`
-	After    int64     `json:"resident_bytes_after"`
-	Halfway  int       `json:"refused_later"` // calls that were let in first
+	Capacity float64 `json:"capacity_per_s"`
+	Offered  float64 `json:"offered_per_s"`
+	Goodput  float64 `json:"goodput_per_s"`
+	Ratio    float64 `json:"goodput_of_capacity"`
+	Before   int64   `json:"resident_bytes_before"`
+	After    int64   `json:"resident_bytes_after"`
+	Halfway  int     `json:"refused_later"` // calls that were let in first
 }
 
 // probe is calls offered at one rate.

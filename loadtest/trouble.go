@@ -164,6 +164,10 @@ func (m *machine) can(r device, f fact) bool {
 		return r == devA && f.by == roleA && m.shows(g, f)
 	case received:
 		return pending(g.after[r.role()]) && f.by == m.story.inviter(r.role()) && m.shows(g, f)
+	case timedOut: // a device that has come in just then may hear it too
+		if g.after[r.role()] == timeout && f == (fact{kind: timedOut, version: g.version, by: nobody, reason: wire.Reason_REASON_NO_ANSWER}) {
+			return true
+		}
 	}
 	if f.kind == changed {
 		return m.changes(g, r, f)

@@ -266,6 +266,22 @@ func TestNotOvertakenBeforeItsTime(t *testing.T) {
 	p.ends(t, wrong, "A hears sync v2 [A accepted, B timeout] over")
 }
 
+// A late callee who logs in at the very end of his time may be told of it, although he has not rung; not of another end.
+func TestTooLateByAHair(t *testing.T) {
+	over := fact{kind: timedOut, version: 2, by: nobody, reason: wire.Reason_REASON_NO_ANSWER}
+	for f, want := range map[fact]ending{
+		over: right,
+		{kind: cancelled, version: 2, by: roleA, reason: wire.Reason_REASON_CANCELLED}: wrong,
+	} {
+		p, alt := overtakenAt(t, "late", 1, false)
+		p.hears(devB, fact{kind: synced})
+		p.hears(devA, snapshot(alt, &alt.stages[1], synced))
+		p.hears(devB, f)
+		p.run(nil)
+		p.ends(t, want, map[ending]string{wrong: "B hears Cancelled"}[want])
+	}
+}
+
 func TestTimeOutTooLateAfterAFault(t *testing.T) {
 	for late, want := range map[time.Duration]ending{usual.late: right, usual.late + time.Second: wrong} {
 		p := stormAt(t, "timed-out", 1, 2)

@@ -60,7 +60,9 @@ func (c *collection) rest(live, free uint64) bool {
 // collect keeps GOGC until ctx ends.
 func collect(ctx context.Context) {
 	samples := []metrics.Sample{
-		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/gc/heap/allocs:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
 	}
 	c := &collection{percent: gcPercent}

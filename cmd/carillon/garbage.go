@@ -14,11 +14,11 @@ const (
 	gcPercent    = 25        // garbage on top of what lives, at least
 	maxGCPercent = 800       // at most, since what lives may have grown since it was last marked
 	gcEvery      = 8         // seconds between two collections that are aimed at
-	gcSlack      = 256 << 20 // bytes of garbage that this may cost, or gcShare
-	gcShare      = 60        // percent of what lives
+	gcSlack      = 128 << 20 // bytes of garbage that this may cost, or gcShare
+	gcShare      = 40        // percent of what lives
 	gcLook       = time.Second
 	restAfter    = 2  // looks with little to do, after which memory is given back
-	restAgain    = 60 // looks until it is given back once more
+	restAgain    = 30 // looks until it is given back once more
 )
 
 // collection sets GOGC by what lives and how much is allocated.
@@ -43,10 +43,10 @@ func (c *collection) next(live, allocated uint64) int {
 	return percent
 }
 
-// rest reports whether memory should be given back: for some seconds there was little to do, and a fifth of what is held is
+// rest reports whether memory should be given back: for some seconds there was little to do, and some of what is held is
 // not used.
 func (c *collection) rest(live, free uint64) bool {
-	if c.rate*gcEvery > live/8 || free < live/4 {
+	if c.rate*gcEvery > live/8 || free < live/16 {
 		c.resting = min(c.resting, 0)
 		return false
 	}

@@ -8,7 +8,7 @@ func TestCollection(t *testing.T) {
 		live, perSecond uint64
 		want            int
 	}{
-		"a small node at work collects rarely":           {live: 50 * mb, perSecond: 40 * mb, want: 512},
+		"a small node at work collects rarely":           {live: 50 * mb, perSecond: 40 * mb, want: 256},
 		"a small node at rest keeps little":              {live: 50 * mb, perSecond: mb, want: gcPercent},
 		"a small node with little to do waits as long":   {live: 50 * mb, perSecond: 10 * mb, want: 160},
 		"a large node at work keeps to its share":        {live: 1000 * mb, perSecond: 80 * mb, want: gcShare},
@@ -66,16 +66,16 @@ func TestCollectionGivesBackAtRest(t *testing.T) {
 		}
 	}
 	given := 0
-	for range 50 {
+	for range 15 {
 		if look(mb, 300*mb) {
 			given++
 		}
 	}
 	if given != 1 {
-		t.Errorf("memory is given back %d times in 50 seconds of rest", given)
+		t.Errorf("memory is given back %d times in 15 seconds of rest", given)
 	}
 	for range 100 {
-		if look(mb, 50*mb) {
+		if look(mb, 20*mb) {
 			t.Fatal("memory is given back, of which little is free")
 		}
 	}

@@ -77,7 +77,7 @@ var architecture = map[string]rule{
 		why:        "an app that links the SDK must not link the server",
 	},
 	"loadtest": {
-		ours: []string{"transport/client", "transport/wire", "loadtest/chart", "loadtest/link", "loadtest/page"},
+		ours: []string{"transport/client", "transport/wire", "loadtest/chart", "loadtest/link", "loadtest/page", "loadtest/relay"},
 		others: []string{
 			"github.com/HdrHistogram/hdrhistogram-go",
 			"github.com/quic-go/quic-go", messages, // thousands of users on few sockets, each frame checked: it is a client of its own
@@ -92,6 +92,10 @@ var architecture = map[string]rule{
 	},
 	"loadtest/link": {
 		why: "who may give orders, and frames; what is ordered is not its matter",
+	},
+	"loadtest/relay": {
+		others: []string{"github.com/quic-go/quic-go"},
+		why:    "a yardstick, which shares nothing with what is measured",
 	},
 	"loadtest/page": {
 		ours: []string{"loadtest/chart"},

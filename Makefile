@@ -56,10 +56,12 @@ chaos: c-compiler ## kill, stop, cut off and restart real nodes under load, ROUN
 	CARILLON_CHAOS_ROUNDS=$(ROUNDS) go test -race ./cmd/carillon -run 'TestCluster$$' -count=1 -timeout 0 -v
 
 .PHONY: bench
-bench: go ## print the benchmarks
-	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /cmd/)
-	@pin=; if [ "$$(nproc)" -gt 1 ] && command -v taskset >/dev/null; then pin="taskset -c 1"; fi; set -x; \
-	GOMAXPROCS=1 $$pin go test ./cmd/carillon -run '^$$' -bench . -benchtime=1x
+bench: go ## measure the figures that count, with their targets, in five minutes (ONLY=setup,idle: a part)
+	go run ./loadtest bench $(if $(ONLY),-only $(ONLY))
+
+.PHONY: microbench
+microbench: go ## print the benchmarks of single packages
+	go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: fuzz
 fuzz: go ## fuzz every target for FUZZTIME (10s)

@@ -42,3 +42,23 @@ func pinSelf(cpus string) error {
 	runtime.GOMAXPROCS(len(cpuNumbers(cpus)))
 	return nil
 }
+
+// allowedCPUs are the processors that this program may use, as far as the system tells.
+func allowedCPUs() []int {
+	status, _ := os.ReadFile("/proc/self/status") // elsewhere than on Linux there is none
+	for line := range strings.Lines(string(status)) {
+		if list, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
+			return cpuNumbers(strings.TrimSpace(list))
+		}
+	}
+	return nil
+}
+
+// cpuList is a list that cpuNumbers reads.
+func cpuList(numbers []int) string {
+	var out []string
+	for _, n := range numbers {
+		out = append(out, strconv.Itoa(n))
+	}
+	return strings.Join(out, ",")
+}

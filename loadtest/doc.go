@@ -3,6 +3,7 @@
 //	go run ./loadtest -spawn 1                          the call set-up, on a server of its own
 //	go run ./loadtest -scenario mixed -addr 127.0.0.1:7443
 //	go run ./loadtest -scenario mixed -spawn 3 -kill 5s   a cluster, of which a node is killed
+//	go run ./loadtest bench                             the figures that count, with their targets (make bench)
 //	go run ./loadtest compare RUN RUN
 //	go run ./loadtest page RUN                          its HTML page, once more
 //	go run ./loadtest -worker :7400                     waits for work, on each load machine; then

@@ -27,7 +27,9 @@ const (
 const gcPercent = 800
 
 func main() {
-	debug.SetGCPercent(gcPercent)
+	if os.Getenv("GOGC") == "" { // the environment goes first
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code, err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
@@ -40,6 +42,10 @@ func main() {
 func command(ctx context.Context, args []string, out, notes io.Writer) (int, error) {
 	if len(args) > 0 {
 		switch args[0] {
+		case "bench":
+			return benchCommand(ctx, args[1:], out, notes)
+		case "relay":
+			return relayCommand(ctx, args[1:], out, notes)
 		case "compare":
 			return compareCommand(args[1:], out, notes)
 		case "merge":

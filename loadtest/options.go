@@ -20,6 +20,7 @@ type options struct {
 	spawn      int
 	binary     string
 	dsn        string
+	postgres   bool // a PostgreSQL of our own for the servers, though there is only one
 	dataDir    string
 	serverCPUs string
 	loadCPUs   string
@@ -50,7 +51,7 @@ func parseOptions(args []string, usage io.Writer) (options, error) {
 	f := &flagged{set: flag.NewFlagSet("loadtest", flag.ContinueOnError)}
 	f.set.SetOutput(usage)
 	f.set.Usage = func() {
-		fmt.Fprintf(usage, "usage: loadtest [flags]         scenarios: %s\n       loadtest compare A B     two runs: their names, or their .json files\n       loadtest merge A B...    one report of runs at the same time\n       loadtest page A          write a run's page again\n\n",
+		fmt.Fprintf(usage, "usage: loadtest [flags]         scenarios: %s\n       loadtest bench           the figures that count, with their targets\n       loadtest compare A B     two runs: their names, or their .json files\n       loadtest merge A B...    one report of runs at the same time\n       loadtest page A          write a run's page again\n\n",
 			strings.Join(shippedNames(), ", "))
 		f.set.PrintDefaults()
 	}
@@ -80,6 +81,7 @@ func (f *flagged) declare() {
 	s.IntVar(&f.spawn, "spawn", 0, "start so many servers: one on its own store, more as a cluster, with a PostgreSQL of their own unless -dsn names one")
 	s.StringVar(&f.binary, "binary", "", "the servers' program, such as bin/carillon; default: built from the source")
 	s.StringVar(&f.dsn, "dsn", "", "PostgreSQL for the servers that -spawn starts")
+	s.BoolVar(&f.postgres, "postgres", false, "a PostgreSQL of its own for one server too")
 	s.StringVar(&f.dataDir, "data", "", "directory for their data, which is removed at the end; default: the system's for temporary files")
 	s.StringVar(&f.serverCPUs, "server-cpus", "", "`processors` of those servers, such as 0 or 0-1,3 (with taskset)")
 	s.StringVar(&f.loadCPUs, "load-cpus", "", "`processors` of this program")
@@ -161,8 +163,10 @@ func (o *options) check() error {
 		return fmt.Errorf("-spawn: %d is not within 0..%d", o.spawn, maxSpawn)
 	case (o.spawn > 0) == (len(o.addrs) > 0):
 		return errors.New("what is to be attacked? either -spawn or -addr")
-	case o.spawn == 0 && (o.dsn != "" || o.binary != "" || o.serverCPUs != "" || len(o.settings) > 0):
-		return errors.New("-dsn, -binary, -set and -server-cpus are for servers that -spawn starts")
+	case o.postgres && o.dsn != "":
+		return errors.New("-postgres and -dsn: which of the two?")
+	case o.spawn == 0 && (o.postgres || o.dsn != "" || o.binary != "" || o.serverCPUs != "" || len(o.settings) > 0):
+		return errors.New("-dsn, -postgres, -binary, -set and -server-cpus are for servers that -spawn starts")
 	case len(o.workers) > 0 && (o.scenario.Overload > 0 || o.scenario.Hostile > 0):
 		return errors.New("-workers: a scenario with overload or hostile is for one process, which finds out what the servers can do")
 	case o.sockets < 1 || o.sockets > maxSockets:

@@ -155,9 +155,13 @@ const (
 	databaseLook   = 20 * time.Millisecond
 )
 
+// errNoPostgres is why servers cannot be started that need one.
+var errNoPostgres = errors.New("there is no PostgreSQL for the servers")
+
 // startPostgres starts a private PostgreSQL by way of the servers' program, and gives its DSN.
-func (t *target) startPostgres(ctx context.Context) (string, error) {
-	p, err := startProcess([]string{t.binary, "postgres", "--dir", filepath.Join(t.dir, "postgres")}, serverEnvironment(t.dir))
+func (t *target) startPostgres(ctx context.Context, cpus string) (string, error) {
+	command := pinned(cpus, []string{t.binary, "postgres", "--dir", filepath.Join(t.dir, "postgres")})
+	p, err := startProcess(command, serverEnvironment(t.dir))
 	if err != nil {
 		return "", err
 	}
@@ -172,9 +176,9 @@ func (t *target) startPostgres(ctx context.Context) (string, error) {
 		select {
 		case <-p.gone:
 			t.database = nil
-			return "", fmt.Errorf("a PostgreSQL for the cluster (or name one with -dsn): %s", strings.TrimSpace(p.log.tail()))
+			return "", fmt.Errorf("%w: %s", errNoPostgres, strings.TrimSpace(p.log.tail()))
 		case <-ctx.Done():
-			return "", errors.New("a PostgreSQL for the cluster is not ready: " + p.log.tail())
+			return "", errors.New("a PostgreSQL for the servers is not ready: " + p.log.tail())
 		case <-time.After(databaseLook):
 		}
 	}

@@ -150,16 +150,11 @@ func csvHeader() []string {
 
 // appendCSV adds a run's line, and the header to a new file.
 func appendCSV(path string, r *report) error {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	file, fresh, err := openCSV(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	first, err := csv.NewReader(file).Read()
-	fresh := errors.Is(err, io.EOF)
-	if !fresh && (err != nil || !slices.Equal(first, csvHeader())) {
-		return fmt.Errorf("%s has other columns than this version writes: move it away", path)
-	}
 	w := csv.NewWriter(file)
 	if fresh {
 		_ = w.Write(csvHeader()) // Error says it
@@ -175,6 +170,22 @@ func appendCSV(path string, r *report) error {
 	_ = w.Write(line)
 	w.Flush()
 	return errors.Join(w.Error(), file.Sync())
+}
+
+// openCSV opens a file with our columns, or makes one without.
+func openCSV(path string) (file *os.File, fresh bool, err error) {
+	if file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
+		return nil, false, err
+	}
+	first, err := csv.NewReader(file).Read()
+	if errors.Is(err, io.EOF) {
+		return file, true, nil
+	}
+	if err != nil || !slices.Equal(first, csvHeader()) {
+		file.Close()
+		return nil, false, fmt.Errorf("%s has other columns than this version writes: move it away", path)
+	}
+	return file, false, nil
 }
 
 // compare writes two runs side by side.

@@ -48,7 +48,7 @@ func newTarget(ctx context.Context, o options) (*target, error) {
 		return &target{addrs: o.addrs, trust: o.trust, meter: meter{pids: o.pids}, about: strings.Join(o.addrs, ",")}, nil
 	}
 	t := &target{trust: o.trust, about: fmt.Sprint(o.spawn, " of our own, pebble"), binary: o.binary}
-	if o.dsn != "" || o.spawn > 1 {
+	if o.dsn != "" || o.ownDatabase() {
 		t.about = fmt.Sprint(o.spawn, " of our own, postgres")
 	}
 	if err := t.spawn(ctx, o); err != nil {
@@ -65,14 +65,12 @@ func (t *target) spawn(ctx context.Context, o options) (err error) {
 		return err
 	}
 	if t.binary == "" {
-		t.binary = filepath.Join(t.dir, "carillon")
-		out, err := exec.CommandContext(ctx, "go", "build", "-o", t.binary, "carillon/cmd/carillon").CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("build cmd/carillon (or name one with -binary): %w\n%s", err, out)
+		if t.binary, err = buildServer(ctx, t.dir); err != nil {
+			return err
 		}
 	}
-	if o.spawn > 1 && o.dsn == "" {
-		if o.dsn, err = t.startPostgres(ctx); err != nil {
+	if o.ownDatabase() {
+		if o.dsn, err = t.startPostgres(ctx, o.serverCPUs); err != nil {
 			return err
 		}
 	}
@@ -110,12 +108,35 @@ func (t *target) spawn(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-func (t *target) command(cpus string) []string {
-	command := []string{t.binary, "serve"}
-	if cpus != "" {
-		command = append([]string{"taskset", "-c", cpus}, command...)
+// ownDatabase says whether the servers get a PostgreSQL of their own.
+func (o *options) ownDatabase() bool { return o.dsn == "" && (o.spawn > 1 || o.postgres) }
+
+// buildServer builds the servers' program into a directory.
+func buildServer(ctx context.Context, dir string) (string, error) {
+	binary := filepath.Join(dir, "carillon")
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "carillon/cmd/carillon").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build cmd/carillon (or name one with -binary): %w\n%s", err, out)
 	}
-	return command
+	return binary, nil
+}
+
+func (t *target) command(cpus string) []string { return pinned(cpus, []string{t.binary, "serve"}) }
+
+// pinned is a command that runs on some processors.
+func pinned(cpus string, command []string) []string {
+	if cpus == "" {
+		return command
+	}
+	return append([]string{"taskset", "-c", cpus}, command...)
+}
+
+// goProcessors is the setting of a Go program that runs on some processors.
+func goProcessors(cpus string) []string {
+	if n := len(cpuNumbers(cpus)); n > 0 {
+		return []string{"GOMAXPROCS=" + strconv.Itoa(n)}
+	}
+	return nil
 }
 
 // place is where one server listens.
@@ -136,10 +157,7 @@ func (p place) settings(i int, dir string, o options) []string {
 	if o.dsn != "" {
 		env = append(env, "CARILLON_PERSISTENCE_ENGINE=postgres", "CARILLON_PERSISTENCE_DSN="+o.dsn)
 	}
-	if n := len(cpuNumbers(o.serverCPUs)); n > 0 {
-		env = append(env, "GOMAXPROCS="+strconv.Itoa(n))
-	}
-	return env
+	return append(env, goProcessors(o.serverCPUs)...)
 }
 
 func serverEnvironment(home string) []string {

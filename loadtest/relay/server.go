@@ -52,7 +52,7 @@ func Listen(addr string) (*Server, error) {
 	s.quic = &quic.Transport{Conn: s.socket, ConnectionIDLength: 8}
 	s.listener, err = s.quic.Listen(&tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13}, quicConfig())
 	if err != nil {
-		s.socket.Close()
+		_ = s.socket.Close()
 		return nil, fmt.Errorf("relay: listen on %s: %w", addr, err)
 	}
 	s.running.Go(s.accept)

@@ -17,7 +17,7 @@ const (
 	benchWarmup  = 2 * time.Second
 	benchTime    = 8 * time.Second
 	relayTime    = 6 * time.Second
-	nearFull     = 0.9  // of the capacity: the processor has nearly no rest, and nothing piles up
+	nearFull     = 0.87 // of the capacity: the processor has nearly no rest, and nothing piles up
 	tooMuch      = 0.95 // what is offered next when something failed, of what was offered
 	sharedLoad   = 0.25 // of the capacity on one node, which three nodes on the same processor can do
 )

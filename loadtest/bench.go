@@ -42,7 +42,7 @@ var parts = []part{
 	{"overload", "the capacity, and what becomes of twice as much", 40 * time.Second, (*benchmark).measureOverload},
 	{"setup", "call set-ups near saturation and at half load, and the bare relay", 110 * time.Second, (*benchmark).measureSetup},
 	{"postgres", "one node on PostgreSQL, and three", 50 * time.Second, (*benchmark).measurePostgres},
-	{"idle", "memory of 10,000 devices", 20 * time.Second, (*benchmark).measureIdle},
+	{"idle", "memory of 10,000 devices", 25 * time.Second, (*benchmark).measureIdle},
 	{"reconnect-storm", "10,000 devices come back at once", 30 * time.Second, (*benchmark).measureStorm},
 	{"node-kill", "one node of three is killed", 45 * time.Second, (*benchmark).measureNodeKill},
 }

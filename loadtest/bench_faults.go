@@ -52,7 +52,7 @@ func (b *benchmark) measureOverload(ctx context.Context) error {
 	return nil
 }
 
-// measurePostgres compares one node with three at a rate that both can do, and then keeps the one busy.
+// measurePostgres compares one node with three at a rate that both can do, and then keeps the one nearly as busy as it can be.
 func (b *benchmark) measurePostgres(ctx context.Context) error {
 	full, err := b.capacity(ctx)
 	if err != nil {
@@ -73,7 +73,7 @@ func (b *benchmark) measurePostgres(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.Stored, err = b.offer(ctx, max(rate, nearFull*rate/max(f.One.Cores, nearFull/10)), one)
+	f.Stored, err = b.offer(ctx, storedLoad*full, one)
 	return err
 }
 

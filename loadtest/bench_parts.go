@@ -20,6 +20,7 @@ const (
 	nearFull     = 0.87 // of the capacity: the processor has nearly no rest, and nothing piles up
 	tooMuch      = 0.95 // what is offered next when something failed, of what was offered
 	sharedLoad   = 0.25 // of the capacity on one node, which three nodes on the same processor can do
+	storedLoad   = 0.55 // of it: near saturation with PostgreSQL on the same processor
 )
 
 // findings are what was measured; nil and none: it was not.

@@ -63,7 +63,7 @@ type Config struct {
 	FreeBytes    func() (uint64, error) // free space where Dir is; nil = ask FS. Asked at most once a second. Pebble only
 
 	CacheBytes    int64  // block cache; 0 = 64 MiB. Pebble only
-	MemTableBytes uint64 // one table of the newest writes, allocated as it fills; 0 = 8 MiB. Pebble only
+	MemTableBytes uint64 // one table of the newest writes, allocated as it fills; 0 = 32 MiB. Pebble only
 	MemoryCalls   int    // calls that Memory keeps, the oldest closed ones go first; 0 = 1,048,576. Memory only
 
 	DSN   string // the database: a URL or key=value pairs, as PostgreSQL's own tools take it. Postgres only
@@ -102,7 +102,7 @@ func (c Config) withDefaults() Config {
 		c.CacheBytes = 64 << 20
 	}
 	if c.MemTableBytes == 0 {
-		c.MemTableBytes = 8 << 20
+		c.MemTableBytes = 32 << 20
 	}
 	if c.MemoryCalls <= 0 {
 		c.MemoryCalls = 1 << 20

@@ -90,6 +90,7 @@ func (p *Pebble) options() *pebble.Options {
 		CacheSize:             p.config.CacheBytes,
 		MemTableSize:          p.config.MemTableBytes,
 		L0CompactionThreshold: 4,
+		BytesPerSync:          64 << 10, // a flush must not stand in the way of the log
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // a creation asks twice for a record that isn't there

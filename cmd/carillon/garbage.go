@@ -13,8 +13,9 @@ import (
 const (
 	gcPercent    = 25        // garbage on top of what lives, at least
 	maxGCPercent = 800       // at most, since what lives may have grown since it was last marked
-	gcEvery      = 8         // seconds between two collections that are aimed at
-	gcSlack      = 128 << 20 // bytes of garbage that this may cost, or gcShare
+	gcEvery      = 12        // seconds between two collections that are aimed at
+	gcSlack      = 384 << 20 // bytes of garbage that this may cost, or gcShare
+	gcGrowth     = 64 << 20  // the same while devices come in: garbage among what stays leaves holes
 	gcShare      = 40        // percent of what lives
 	gcLook       = time.Second
 	restAfter    = 2  // looks with little to do, after which memory is given back
@@ -24,6 +25,8 @@ const (
 // collection sets GOGC by what lives and how much is allocated.
 type collection struct {
 	percent   int
+	live      uint64 // bytes after the last collection
+	growing   bool   // that was more than after the one before
 	allocated uint64 // bytes since the start, at the last look
 	rate      uint64 // bytes a second, smoothed
 	resting   int    // looks
@@ -34,7 +37,14 @@ type collection struct {
 func (c *collection) next(live, allocated uint64) int {
 	c.rate = (c.rate + 3*(allocated-c.allocated)) / 4
 	c.allocated = allocated
-	slack := min(c.rate*gcEvery, max(gcSlack, live/100*gcShare))
+	if live != c.live {
+		c.growing, c.live = live > c.live+c.live/8, live
+	}
+	most := uint64(gcSlack)
+	if c.growing {
+		most = gcGrowth
+	}
+	slack := min(c.rate*gcEvery, max(most, live/100*gcShare))
 	percent := int(min(max(100*slack/max(live, 1), gcPercent), maxGCPercent))
 	if percent != gcPercent && percent*4 > c.percent*3 && percent*3 < c.percent*4 {
 		return c.percent // each change stops the world for a moment

@@ -8,16 +8,16 @@ func TestCollection(t *testing.T) {
 		live, perSecond uint64
 		want            int
 	}{
-		"a small node at work collects rarely":           {live: 50 * mb, perSecond: 40 * mb, want: 256},
+		"a small node at work collects rarely":           {live: 50 * mb, perSecond: 25 * mb, want: 600},
 		"a small node at rest keeps little":              {live: 50 * mb, perSecond: mb, want: gcPercent},
-		"a small node with little to do waits as long":   {live: 50 * mb, perSecond: 10 * mb, want: 160},
+		"a small node with little to do waits as long":   {live: 50 * mb, perSecond: 8 * mb, want: 192},
 		"a large node at work keeps to its share":        {live: 1000 * mb, perSecond: 80 * mb, want: gcShare},
 		"a large node at rest keeps little":              {live: 1000 * mb, perSecond: 5 * mb, want: gcPercent},
 		"what lives may grow before it is marked again":  {live: 2 * mb, perSecond: 80 * mb, want: maxGCPercent},
 		"nothing has been marked yet, nothing allocated": {want: gcPercent},
 	} {
 		t.Run(name, func(t *testing.T) {
-			under := &collection{percent: gcPercent}
+			under := &collection{percent: gcPercent, live: c.live}
 			got := 0
 			for i := range uint64(20) {
 				got = under.next(c.live, (i+1)*c.perSecond)
@@ -48,6 +48,19 @@ func TestCollectionOfANodeThatComesToRest(t *testing.T) {
 	}
 	if c.percent != gcPercent {
 		t.Errorf("%d %% at rest", c.percent)
+	}
+}
+
+func TestCollectionWhileDevicesComeIn(t *testing.T) {
+	const mb = 1 << 20
+	c := &collection{percent: gcPercent}
+	for i := range uint64(7) {
+		if got, most := c.next((i+1)*20*mb, (i+1)*100*mb), 100*int(gcGrowth)/int((i+1)*20*mb)*4/3; i > 0 && got > most {
+			t.Errorf("%d %% with %d MiB alive and growing, expected at most %d %%", got, (i+1)*20, most)
+		}
+	}
+	if got := c.next(142*mb, 800*mb); got < 100 {
+		t.Errorf("%d %% when no more come in", got)
 	}
 }
 

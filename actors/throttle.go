@@ -46,7 +46,7 @@ const (
 	throttleWindow = 50 * time.Millisecond
 	leastNew       = 16              // new work that is always let in
 	patientWindows = 2               // waiting for too long in so many windows in a row is no hiccup
-	cut            = 0.8             // of the limit is left after a window in which work waited for too long, at least
+	cut            = 0.5             // of the limit is left after a window in which work waited for too long, at least
 	calmWindows    = 20              // without a refusal, until nothing is refused any more
 	serviceTargets = 30              // targets that an answer may take: stores may be slow by nature
 	leastHint      = time.Second / 2 // of when to come again

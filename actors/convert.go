@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"time"
-
 	"google.golang.org/protobuf/proto"
 
 	"carillon/actors/call"
@@ -29,15 +27,6 @@ func marshal(m proto.Message) []byte {
 
 func responseFrame(r *wire.Response) []byte {
 	return frame(&wire.ServerFrame{Body: &wire.ServerFrame_Response{Response: r}})
-}
-
-// refusal is the answer to a request that never reached a call. Who comes after the told milliseconds must not be early.
-func refusal(request uint64, r *call.Refusal, retryAfter time.Duration) []byte {
-	wait := (retryAfter + time.Millisecond - 1).Milliseconds()
-	return responseFrame(&wire.Response{
-		RequestId: request, Code: uint32(r.Code), Message: r.Message, RetryAfterMs: uint32(wait),
-		ErrorUsers: userErrors(r.Errors),
-	})
 }
 
 func userErrors(in []call.UserError) []*wire.UserError {

@@ -169,18 +169,37 @@ func answerFrame(s *call.State, c *command, err *call.Refusal, now time.Time) []
 		p.snapshot(s, c.User, c.Device, now)
 		p.close(snap)
 	}
-	for _, u := range errors {
-		one := p.open(5)
-		p.text(1, string(u.User))
-		p.number(2, uint64(u.Code))
-		p.close(one)
-	}
+	p.userErrors(errors)
 	if err == nil && remembered {
 		p.times(s, &o)
 	}
 	p.close(body)
 	p.close(start)
 	return p.done()
+}
+
+// refusal is the answer to a request that never reached a call. Who comes after the told milliseconds must not be early.
+func refusal(request uint64, r *call.Refusal, retryAfter time.Duration) []byte {
+	p := newPen()
+	start := p.begin()
+	body := p.open(frameResponse)
+	p.number(responseID, request)
+	p.number(2, uint64(r.Code))
+	p.text(3, r.Message)
+	p.userErrors(r.Errors)
+	p.number(6, uint64((retryAfter + time.Millisecond - 1).Milliseconds()))
+	p.close(body)
+	p.close(start)
+	return p.done()
+}
+
+func (p *pen) userErrors(errors []call.UserError) {
+	for _, u := range errors {
+		one := p.open(5)
+		p.text(1, string(u.User))
+		p.number(2, uint64(u.Code))
+		p.close(one)
+	}
 }
 
 // times are the instants that some answers carry.

@@ -27,10 +27,11 @@ type Gateway struct {
 
 	user     call.UserID
 	device   call.DeviceID
-	own      *account // nil: not logged in
-	budget   bucket   // of requests
-	insisted bool     // far too many requests were refused
-	grace    bucket   // of heartbeats and receipts, which the user's limit does not count
+	own      *account  // nil: not logged in
+	budget   bucket    // of requests
+	shown    time.Time // when its session was last told of a request; the reader's own
+	insisted bool      // far too many requests were refused
+	grace    bucket    // of heartbeats and receipts, which the user's limit does not count
 
 	mu       sync.Mutex
 	stage    stage
@@ -60,8 +61,9 @@ const (
 	answerWait    = 3 * saveTimeout // an answer that has not come by then will not come
 	freeRate      = 50              // heartbeats and receipts a second, sustained
 	freeBurst     = 200
-	maxInsistence = 600 // requests refused as too frequent, in a row, before the connection is closed
-	refusedFrames = 9   // that a refused request counts besides, where its client is to blame: who floods is read more slowly
+	showAgain     = time.Second // a refused device is shown to its session so often: a refusal should cost little
+	maxInsistence = 600         // requests refused as too frequent, in a row, before the connection is closed
+	refusedFrames = 9           // that a refused request counts besides, where its client is to blame: who floods is read more slowly
 )
 
 // Open makes the gateway of a connection.
@@ -158,7 +160,6 @@ func (g *Gateway) Handle(f *wire.ClientFrame) {
 			g.refuse(f, &call.Refusal{Code: call.NotLoggedIn, Message: "log in first"}, 0)
 			return
 		}
-		g.seen()
 		g.request(f)
 	}
 }
@@ -197,6 +198,10 @@ func (g *Gateway) request(f *wire.ClientFrame) {
 		if r = g.registered(msg); r == nil {
 			r, hint = g.admit(f.GetRequestId(), newWork(msg), end)
 		}
+	}
+	if now := g.cfg.Now(); r == nil || r.Code != call.TooFrequent || now.Sub(g.shown) >= showAgain {
+		g.shown = now
+		g.seen()
 	}
 	if r != nil {
 		if end != nil {

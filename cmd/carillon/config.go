@@ -177,7 +177,7 @@ func Default() Config {
 			DevicesPerUser:    10,
 			RequestsPerSecond: 20, RequestsBurst: 60, Invitees: 9, UsersInCall: 10,
 			ExtendedDataBytes: 2048, PushTitleBytes: 256, PushContentBytes: 1024, PushPayloadBytes: 4096,
-			InFlightPerDevice: 64, InFlight: 10_000, QueueBytes: 256 << 10, TargetWait: 8 * time.Millisecond,
+			InFlightPerDevice: 64, InFlight: 10_000, QueueBytes: 256 << 10, TargetWait: 7 * time.Millisecond,
 		},
 		Drain: DrainConfig{Timeout: 10 * time.Second, Spread: 5 * time.Second},
 	}

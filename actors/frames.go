@@ -91,9 +91,7 @@ func eventFrame(s *call.State, e *call.Event, now time.Time) []byte {
 	if e.Then != nil {
 		s = e.Then
 	}
-	p := newPen()
-	start := p.begin()
-	body := p.open(frameEvent)
+	p := newFrame(frameEvent)
 	p.number(1, uint64(s.ID))
 	p.number(2, e.Version)
 	p.number(3, uint64(e.Reason))
@@ -101,9 +99,7 @@ func eventFrame(s *call.State, e *call.Event, now time.Time) []byte {
 	p.text(5, string(e.ByDev))
 	p.number(6, uint64(e.At))
 	p.kind(s, e, now)
-	p.close(body)
-	p.close(start)
-	return p.done()
+	return p.frame()
 }
 
 // kind is the event's own part.
@@ -155,9 +151,7 @@ func (p *pen) kind(s *call.State, e *call.Event, now time.Time) {
 func answerFrame(s *call.State, c *command, err *call.Refusal, now time.Time) []byte {
 	o, remembered := s.Outcome(c.User, c.Command.Command)
 	errors := o.Errors
-	p := newPen()
-	start := p.begin()
-	body := p.open(frameResponse)
+	p := newFrame(frameResponse)
 	p.number(responseID, c.Request)
 	if err != nil {
 		p.number(2, uint64(err.Code))
@@ -173,24 +167,18 @@ func answerFrame(s *call.State, c *command, err *call.Refusal, now time.Time) []
 	if err == nil && remembered {
 		p.times(s, &o)
 	}
-	p.close(body)
-	p.close(start)
-	return p.done()
+	return p.frame()
 }
 
 // refusal is the answer to a request that never reached a call. Who comes after the told milliseconds must not be early.
 func refusal(request uint64, r *call.Refusal, retryAfter time.Duration) []byte {
-	p := newPen()
-	start := p.begin()
-	body := p.open(frameResponse)
+	p := newFrame(frameResponse)
 	p.number(responseID, request)
 	p.number(2, uint64(r.Code))
 	p.text(3, r.Message)
 	p.userErrors(r.Errors)
 	p.number(6, uint64((retryAfter + time.Millisecond - 1).Milliseconds()))
-	p.close(body)
-	p.close(start)
-	return p.done()
+	return p.frame()
 }
 
 func (p *pen) userErrors(errors []call.UserError) {
@@ -223,9 +211,7 @@ func (p *pen) times(s *call.State, o *call.Outcome) {
 
 // loginFrame answers a login: r is LoginResult without its sync, which are encoded snapshots.
 func loginFrame(request uint64, r *wire.LoginResult, sync [][]byte) []byte {
-	p := newPen()
-	start := p.begin()
-	body := p.open(frameResponse)
+	p := newFrame(frameResponse)
 	p.number(responseID, request)
 	result := p.open(responseLogin)
 	p.b = append(p.b, marshal(r)...)
@@ -233,16 +219,12 @@ func loginFrame(request uint64, r *wire.LoginResult, sync [][]byte) []byte {
 		p.raw(loginSync, snap)
 	}
 	p.close(result)
-	p.close(body)
-	p.close(start)
-	return p.done()
+	return p.frame()
 }
 
 // listFrame answers queryCallInvitationList with encoded snapshots.
 func listFrame(request uint64, page [][]byte, next call.ID) []byte {
-	p := newPen()
-	start := p.begin()
-	body := p.open(frameResponse)
+	p := newFrame(frameResponse)
 	p.number(responseID, request)
 	list := p.open(responseList)
 	for _, snap := range page {
@@ -250,7 +232,5 @@ func listFrame(request uint64, page [][]byte, next call.ID) []byte {
 	}
 	p.number(2, uint64(next))
 	p.close(list)
-	p.close(body)
-	p.close(start)
-	return p.done()
+	return p.frame()
 }

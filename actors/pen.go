@@ -31,6 +31,27 @@ func (p *pen) done() []byte {
 	return out
 }
 
+// Where a ServerFrame and what is in it begin: behind a length, a tag and a length, which are a byte each until they are closed.
+const (
+	frameStart = 1
+	bodyStart  = 3
+)
+
+// newFrame begins a ServerFrame with the body that field names.
+func newFrame(field protowire.Number) *pen {
+	p := newPen()
+	p.begin()
+	p.open(field)
+	return p
+}
+
+// frame is done for what newFrame has begun.
+func (p *pen) frame() []byte {
+	p.close(bodyStart)
+	p.close(frameStart)
+	return p.done()
+}
+
 func (p *pen) number(field protowire.Number, v uint64) {
 	if v != 0 {
 		p.b = protowire.AppendVarint(protowire.AppendTag(p.b, field, protowire.VarintType), v)

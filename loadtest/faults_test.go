@@ -45,14 +45,7 @@ func play(t *testing.T, spawn, scenario string) *report {
 	if err != nil || code != exitPassed {
 		t.Fatalf("exit code %d: %v", code, err)
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "out", "*.json"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("reports %v %v", found, err)
-	}
-	r, err := loadReport("", found[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := onlyReport(t, filepath.Join(dir, "out"))
 	if left, err := filepath.Glob(filepath.Join(dir, "loadtest-*")); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}

@@ -62,14 +62,7 @@ func TestSetup(t *testing.T) {
 	if err != nil || code != exitPassed {
 		t.Fatalf("exit code %d: %v", code, err)
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "out", "*.json"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("reports %v %v", found, err)
-	}
-	r, err := loadReport("", found[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := onlyReport(t, filepath.Join(dir, "out"))
 	if r.Calls.Offered != 100 || r.Calls.Right != 100 || r.Audit.Calls != 100+12 || r.Servers.CPUPer1000 <= 0 {
 		t.Errorf("%+v, audit %+v, servers %+v", r.Calls, r.Audit, r.Servers)
 	}
@@ -104,14 +97,7 @@ func TestHostile(t *testing.T) {
 	if err != nil || code != exitPassed {
 		t.Fatalf("exit code %d: %v", code, err)
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "out", "*.json"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("reports %v %v", found, err)
-	}
-	r, err := loadReport("", found[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := onlyReport(t, filepath.Join(dir, "out"))
 	h := r.Hostile
 	if h == nil || h.Without.Right <= 0 || h.With.Right <= 0 || h.Deeds.Connections < hostileDevices || h.Deeds.Frames < hostileFlood {
 		t.Errorf("%+v", h)
@@ -124,4 +110,18 @@ func TestCPUNumbers(t *testing.T) {
 			t.Errorf("%q: %d processors, want %d", list, got, want)
 		}
 	}
+}
+
+// onlyReport is that of the one run whose reports are in dir.
+func onlyReport(t *testing.T, dir string) *report {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("reports %v %v", found, err)
+	}
+	r, err := loadReport("", found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

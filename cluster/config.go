@@ -74,7 +74,7 @@ type Tuning struct {
 	RejoinInterval   time.Duration // between attempts to reach seeds and lost members [1 s]
 	FoundAfter       time.Duration // a node in its own Join list that reaches nobody begins alone after this [5 s]
 	Debounce         time.Duration // from a membership event to its view [100 ms]
-	HandOffTimeout   time.Duration // longest time that a gained shard waits [2 s]
+	HandOffTimeout   time.Duration // longest time that a gained shard waits after the members have changed; three times that in all [2 s]
 	EarlyTimeout     time.Duration // longest time that a message waits for a view which only its sender has seen [1 s]
 	PauseLimit       time.Duration // standing still for longer counts as absence [ProbeInterval × (SuspicionMult+1)]
 	LinkBytes        int           // that may wait for one peer [16 MiB]

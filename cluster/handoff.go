@@ -30,8 +30,12 @@ type claim struct {
 	used shardSet
 }
 
+// maxLimits is for how many limits a shard waits while the members change: all must agree on each view anew.
+const maxLimits = 3
+
 // pending is a shard that this node owns and does not use yet.
 type pending struct {
+	since time.Time
 	until time.Time
 	from  []string // who may still work on it
 }
@@ -58,7 +62,7 @@ func (h *handoff) change(prev, next *View, now time.Time) (gained, lost []uint16
 			delete(h.pending, shard)
 		case is && !was:
 			gained = append(gained, shard)
-			p := &pending{until: now.Add(h.limit)}
+			p := &pending{since: now, until: now.Add(h.limit)}
 			if !died {
 				p.from = slices.Clone(everyone)
 			}
@@ -73,6 +77,9 @@ func (h *handoff) change(prev, next *View, now time.Time) (gained, lost []uint16
 				return !there && name != h.self
 			})
 			p.add(added...)
+			if p.until = now.Add(h.limit); p.until.Sub(p.since) > maxLimits*h.limit {
+				p.until = p.since.Add(maxLimits * h.limit)
+			}
 		}
 	}
 	h.claim(prev, next)

@@ -46,6 +46,24 @@ func TestWhoEntersWaitsForEverybody(t *testing.T) {
 	}
 }
 
+// TestAChangeBeginsTheWaitAgain: who must agree on another view needs the time again, three times at most.
+func TestAChangeBeginsTheWaitAgain(t *testing.T) {
+	h := newHandoff("a", time.Second)
+	views := []*View{viewOf("a", "a", "b"), viewOf("a", "a", "b", "c!")} // the shards of a are the same in both
+	gained, _ := h.change(noView("a"), views[0], start)
+	for i := 1; i <= 3; i++ {
+		now := start.Add(time.Duration(i) * 900 * time.Millisecond)
+		h.change(views[(i+1)%2], views[i%2], now)
+		until := min(now.Add(time.Second).Sub(start), 3*time.Second)
+		if got := h.overdue(start.Add(until - 1)); len(got) != 0 {
+			t.Fatalf("after change %d: %d are overdue too early", i, len(got))
+		}
+	}
+	if got := h.overdue(start.Add(3 * time.Second)); !slices.Equal(got, gained) {
+		t.Fatalf("%d of %d are overdue", len(got), len(gained))
+	}
+}
+
 func TestNobodyWaitsForTheDead(t *testing.T) {
 	h := newHandoff("a", time.Second)
 	before, after := viewOf("a", "a", "b", "c"), viewOf("a", "a", "c")

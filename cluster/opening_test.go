@@ -194,3 +194,29 @@ func TestWhoWasThoughtDead(t *testing.T) {
 		b.mourns(true)
 	})
 }
+
+// TestAllAreLeaving: where all leave, as far as a node knows, a message waits for the next one to join; not for ever.
+func TestAllAreLeaving(t *testing.T) {
+	for _, joins := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w, a, b := feud(t)
+			own, _ := a.View().Member("a")
+			other, _ := a.View().Member("b")
+			own.Leaving, other.Leaving = true, true
+			a.see(own, other)
+			time.Sleep(time.Second) // virtual
+			shard := ownedBy(viewOf("a", "a!", "b"), "b")
+			w.sent[0] = time.Now()
+			a.receive("b", frame{class: toShard, kind: 1, shard: shard, view: 1, body: make([]byte, 8)})
+			time.Sleep(a.cfg.Tuning.EarlyTimeout * 3 / 2) // virtual
+			if other.Leaving = !joins; joins {
+				a.see(own, other)
+			}
+			time.Sleep(5 * time.Second) // virtual
+			if arrived := w.got[0] == 1; arrived != joins || a.holds.any.Load() > 0 || b.stats.Overdue.Load() > 0 {
+				t.Errorf("b joins %t, the message arrived %d times, %d wait", joins, w.got[0], a.holds.any.Load())
+			}
+			w.end()
+		})
+	}
+}

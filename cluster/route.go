@@ -116,13 +116,19 @@ func (c *Cluster) pass(v *View, f frame) {
 	_ = c.count(c.toOwner(v, f))
 }
 
-// giveUp sends on an early frame that has waited in vain.
+// giveUp sends on an early frame that has waited in vain. Where all are leaving there is nobody to send it to: it waits twice
+// more.
 func (c *Cluster) giveUp(f frame) {
 	v, users := c.enter(f.shard)
 	defer users.Add(-1)
 	if v.Local(f.shard) {
 		f.view = v.Version
 		_ = c.count(c.local(f))
+		return
+	}
+	if again := f.hops + maxHops/2; v.ownerName(f.shard) == "" && again <= maxHops {
+		f.hops, f.until = again, time.Time{}
+		c.wait(f)
 		return
 	}
 	c.pass(v, f)

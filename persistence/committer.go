@@ -16,8 +16,8 @@ var (
 	errUnknown = fmt.Errorf("%w: the commit failed", call.ErrUnknown)
 )
 
-// committer makes the entries of one queue durable, group by group. It is the only writer of the calls that hash to it, so
-// what it reads before it writes can't change in between.
+// committer makes the entries of the queue durable, group by group. It is the only writer of the store, so what it reads before
+// it writes can't change in between.
 type committer struct {
 	*queue
 	p      *Pebble
@@ -29,7 +29,7 @@ type committer struct {
 
 func newCommitter(p *Pebble) *committer {
 	return &committer{
-		queue:  newQueue(maxGroupBytes, 0),
+		queue:  newQueue(maxGroupBytes, pace{each: ownPace, most: maxPace}),
 		p:      p,
 		batch:  p.db.NewBatch(),
 		latest: make(map[call.ID]standing),
@@ -56,7 +56,7 @@ func (c *committer) run() {
 			c.refuse(err)
 		}
 		n := len(c.group)
-		c.p.deliver(c.queue, c.group)
+		c.p.deliver(c.group)
 		c.p.config.Observe(n, time.Since(start))
 	}
 }

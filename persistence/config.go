@@ -21,10 +21,11 @@ const (
 	maxLatest     = 32768    // open calls whose revision a committer remembers
 	maxKnownUsers = 65536    // registered users remembered in memory
 	keptBuffer    = 64 << 10 // bytes; a larger encoding buffer isn't kept for reuse
-	committers    = 2        // per store of Pebble
 	spaceInterval = time.Second
 	patientWait   = 10 * time.Millisecond   // how long a transition that nobody waits for looks for company
-	sharedPace    = 1500 * time.Microsecond // between the beginnings of two commits of Postgres
+	ownPace       = 120 * time.Microsecond  // between the beginnings of two commits, for each entry in the first
+	maxPace       = 3 * time.Millisecond    // and at most
+	sharedPace    = 1500 * time.Microsecond // and at least, with Postgres
 	closeTimeout  = 5 * time.Second         // how long Close waits for a commit on a disk that has failed
 	slowDisk      = 5 * time.Second         // an operation of the file system that takes longer is reported
 )
@@ -76,7 +77,7 @@ type Config struct {
 	Fatal func(error)
 
 	// Observe is told of every commit: how many transitions and registrations it held and how long it took. It is called
-	// by the committers, so it must be quick. nil = nobody watches.
+	// by the committer, so it must be quick. nil = nobody watches.
 	Observe func(group int, took time.Duration)
 
 	Now func() time.Time // nil = time.Now

@@ -10,9 +10,9 @@ import (
 	"carillon/actors/call"
 )
 
-// front is the callers' side of a store's committers: it brings entries to their queues and the verdicts back.
+// front is the callers' side of a store's committer: it brings entries to its queue and the verdicts back.
 type front struct {
-	queues []*queue
+	queue  *queue
 	queued atomic.Int64 // entries waiting or under way
 	spare  sync.Pool    // of *entry
 
@@ -32,7 +32,7 @@ func (f *front) Save(ctx context.Context, batch []call.Transition) []error {
 		e := f.entry(write)
 		err := e.prepare(&batch[i])
 		if err == nil {
-			err = f.submit(ctx, e, f.queue(e.id))
+			err = f.submit(ctx, e)
 		}
 		if err != nil {
 			verdicts[i] = err
@@ -43,7 +43,7 @@ func (f *front) Save(ctx context.Context, batch []call.Transition) []error {
 	}
 	for i, e := range entries {
 		if e != nil {
-			verdicts[i] = f.await(ctx, e, f.queue(e.id))
+			verdicts[i] = f.await(ctx, e)
 		}
 	}
 	return verdicts
@@ -51,9 +51,6 @@ func (f *front) Save(ctx context.Context, batch []call.Transition) []error {
 
 // Queued is how many transitions and registrations wait for a commit or are under way.
 func (f *front) Queued() int { return int(f.queued.Load()) }
-
-// queue is the one that this call's writes wait in. IDs are hashes in their lower bits.
-func (f *front) queue(id call.ID) *queue { return f.queues[uint64(id)%uint64(len(f.queues))] }
 
 // entry gives an empty one.
 func (f *front) entry(t task) *entry {
@@ -66,7 +63,7 @@ func (f *front) entry(t task) *entry {
 }
 
 // submit queues e; after an error e is still the caller's.
-func (f *front) submit(ctx context.Context, e *entry, q *queue) error {
+func (f *front) submit(ctx context.Context, e *entry) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", call.ErrUnavailable, err)
 	}
@@ -77,15 +74,15 @@ func (f *front) submit(ctx context.Context, e *entry, q *queue) error {
 		f.queued.Add(-1)
 		return errFull
 	}
-	if !q.push(e) {
+	if !f.queue.push(e) {
 		f.queued.Add(-1)
 		return errClosed
 	}
 	return nil
 }
 
-// await gives the verdict on e, which was submitted to q; e isn't the caller's any more.
-func (f *front) await(ctx context.Context, e *entry, q *queue) error {
+// await gives the verdict on e, which was submitted; e isn't the caller's any more.
+func (f *front) await(ctx context.Context, e *entry) error {
 	var why error
 	select {
 	case err := <-e.verdict:
@@ -96,7 +93,7 @@ func (f *front) await(ctx context.Context, e *entry, q *queue) error {
 	case <-f.ended:
 		why = errors.New(f.err().Error()) // which wraps call.ErrUnavailable: more than is known of what is under way
 	}
-	if q.withdraw(e) {
+	if f.queue.withdraw(e) {
 		return fmt.Errorf("%w: %w", call.ErrUnavailable, why)
 	}
 	select {
@@ -115,8 +112,8 @@ func (f *front) drop(e *entry) {
 }
 
 // deliver ends the group under way and tells each of its owners the verdict.
-func (f *front) deliver(q *queue, group []*entry) {
-	q.land()
+func (f *front) deliver(group []*entry) {
+	f.queue.land()
 	f.queued.Add(-int64(len(group)))
 	for i, e := range group {
 		group[i] = nil
@@ -136,16 +133,9 @@ func (f *front) recycle(e *entry) {
 	f.spare.Put(e)
 }
 
-// settled waits until the groups under way that hold call id (0: all) have landed.
+// settled waits until the group under way, if it holds call id (0: any), has landed.
 func (f *front) settled(ctx context.Context, id call.ID) error {
-	for _, q := range f.queues {
-		if id != 0 && q != f.queue(id) {
-			continue
-		}
-		landed := q.flight(id)
-		if landed == nil {
-			continue
-		}
+	if landed := f.queue.flight(id); landed != nil {
 		select {
 		case <-landed:
 		case <-f.ended:
@@ -154,11 +144,4 @@ func (f *front) settled(ctx context.Context, id call.ID) error {
 		}
 	}
 	return f.err()
-}
-
-// stop lets nothing more in; what waits is still committed.
-func (f *front) stop() {
-	for _, q := range f.queues {
-		q.stop()
-	}
 }

@@ -24,9 +24,9 @@ type Pebble struct {
 
 	front
 	users
-	committers [committers]*committer
-	running    sync.WaitGroup // the committers
-	sweeper    *sweeper
+	committer *committer
+	running   sync.WaitGroup // the committer
+	sweeper   *sweeper
 }
 
 // Open opens the store in c.Dir, making the directory when it is missing. Errors name the directory: in use by another
@@ -47,11 +47,9 @@ func Open(c Config) (*Pebble, error) {
 		}
 		return nil, fmt.Errorf("persistence.dir %s: %w", c.Dir, err)
 	}
-	for i := range p.committers {
-		p.committers[i] = newCommitter(p)
-		p.queues = append(p.queues, p.committers[i].queue)
-		p.running.Go(p.committers[i].run)
-	}
+	p.committer = newCommitter(p)
+	p.queue = p.committer.queue
+	p.running.Go(p.committer.run)
 	p.sweeper = startSweeper(c, p.sweep)
 	return p, nil
 }
@@ -150,7 +148,7 @@ func (p *Pebble) Close() error {
 	if !p.gate.close() {
 		return nil
 	}
-	p.stop()
+	p.queue.stop()
 	done := make(chan struct{})
 	go func() {
 		p.running.Wait()
@@ -158,7 +156,7 @@ func (p *Pebble) Close() error {
 	}()
 	select {
 	case <-done:
-	case <-p.alarm.ended: // a committer may hang in a Pebble that has failed
+	case <-p.alarm.ended: // the committer may hang in a Pebble that has failed
 		select {
 		case <-done:
 		case <-time.After(closeTimeout):
@@ -168,9 +166,6 @@ func (p *Pebble) Close() error {
 		return err
 	}
 	return p.alarm.attempt(func() error {
-		for _, c := range p.committers {
-			_ = c.batch.Close()
-		}
-		return errors.Join(p.db.Close(), p.lock.Close())
+		return errors.Join(p.committer.batch.Close(), p.db.Close(), p.lock.Close())
 	})
 }

@@ -151,10 +151,9 @@ func TestServerAway(t *testing.T) {
 	go func() { // of a user who isn't looked up before
 		e := p.entry(register)
 		e.user = "ann"
-		q := p.queues[0]
-		err := p.submit(context.Background(), e, q)
+		err := p.submit(context.Background(), e)
 		if err == nil {
-			err = p.await(context.Background(), e, q)
+			err = p.await(context.Background(), e)
 		}
 		registration <- err
 	}()

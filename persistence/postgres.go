@@ -47,8 +47,8 @@ func OpenPostgres(c Config) (*Postgres, error) {
 	p.err = func() error { return nil }
 	p.users = users{front: &p.front, lookup: p.lookupUsers}
 	p.life, p.kill = context.WithCancel(context.Background())
-	p.queues = []*queue{newQueue(maxSharedBytes, sharedPace)}
-	p.running.Go(newScribe(p, p.queues[0]).run)
+	p.queue = newQueue(maxSharedBytes, pace{least: sharedPace, each: ownPace, most: maxPace})
+	p.running.Go(newScribe(p, p.queue).run)
 	p.sweeper = startSweeper(c, p.sweep)
 	p.pulse.start(func(ctx context.Context) error { return p.pool.Ping(ctx) })
 	return p, nil
@@ -142,7 +142,7 @@ func (p *Postgres) Close() error {
 	if !p.gate.close() {
 		return nil
 	}
-	p.stop()
+	p.queue.stop()
 	late := time.AfterFunc(closeTimeout, p.kill)
 	p.running.Wait()
 	late.Stop()

@@ -33,12 +33,22 @@ type entry struct {
 	withdrawn bool // its owner has gone before it was taken
 }
 
+// pace is how long a committer waits after the beginning of a group before it begins the next: the longer the more the group
+// held. Where groups cost what they cost, whatever is in them, few large ones are wanted when much comes; when little comes,
+// a wait has no company to show for it. So at up to one entry per each they follow each other at once, beyond they settle at
+// most.
+type pace struct{ least, each, most time.Duration }
+
+// after is the wait after a group of n.
+func (p pace) after(n int) time.Duration { return min(max(p.least, time.Duration(n)*p.each), p.most) }
+
 // queue holds entries in the order of their coming until the committer takes them, and knows the group that is under way.
 type queue struct {
-	bytes int           // of records in one group; the first record always fits
-	pace  time.Duration // between the beginnings of two groups, unless the second is full
+	bytes int  // of records in one group; the first record always fits
+	pace  pace // between the beginnings of two groups, unless the second is full
 
 	began time.Time   // the committer's own: the last group
+	size  int         // the committer's own: of the last group
 	timer *time.Timer // the committer's own
 
 	mu      sync.Mutex
@@ -51,7 +61,7 @@ type queue struct {
 	wake    chan struct{} // of capacity 1
 }
 
-func newQueue(bytes int, pace time.Duration) *queue {
+func newQueue(bytes int, pace pace) *queue {
 	q := &queue{bytes: bytes, pace: pace, timer: time.NewTimer(time.Hour), wake: make(chan struct{}, 1)}
 	q.timer.Stop()
 	return q
@@ -127,7 +137,7 @@ func (q *queue) wait() bool {
 			continue
 		}
 		now := time.Now()
-		next := q.began.Add(q.pace)
+		next := q.began.Add(q.pace.after(q.size))
 		switch {
 		case urgent > 0:
 		case alone.IsZero():
@@ -168,7 +178,7 @@ func (q *queue) grab(group []*entry, drop func(*entry)) []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	group = q.gather(group[:0], drop)
-	if len(group) > 0 {
+	if q.size = len(group); q.size > 0 {
 		q.flying, q.landed = group, make(chan struct{})
 	}
 	return group

@@ -10,7 +10,7 @@ import (
 
 // inQueue runs a test with a queue in a time of its own. taken gives the next groups' sizes, each with the instant it was
 // taken at; every commit takes no time.
-func inQueue(t *testing.T, pace time.Duration, f func(q *queue, taken <-chan group)) {
+func inQueue(t *testing.T, pace pace, f func(q *queue, taken <-chan group)) {
 	synctest.Test(t, func(t *testing.T) {
 		q, taken, start := newQueue(maxGroupBytes, pace), make(chan group, 2*maxGroup), time.Now()
 		done := make(chan struct{})
@@ -43,7 +43,7 @@ func patient() *entry { return &entry{change: change{patient: true}} }
 // TestPace: a lone transition goes at once, the next not before the pace allows, and then with all that has come.
 func TestPace(t *testing.T) {
 	const ms = time.Millisecond
-	inQueue(t, 2*ms, func(q *queue, taken <-chan group) {
+	inQueue(t, pace{2 * ms, 0, 2 * ms}, func(q *queue, taken <-chan group) {
 		time.Sleep(5 * ms)
 		q.push(urgent())
 		same(t, "alone", <-taken, group{1, 5 * ms})
@@ -58,9 +58,44 @@ func TestPace(t *testing.T) {
 	})
 }
 
+// TestPaceGrows: the more a group held, the longer the next one looks for company. At a rate below one entry per each there is
+// none to be had, above it groups settle at the longest pace.
+func TestPaceGrows(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tc := range []struct {
+		gap, want time.Duration // between two entries; between two groups, at last
+	}{
+		{ms * 3 / 2, ms * 3 / 2},
+		{ms / 2, 3 * ms},
+		{ms / 8, 3 * ms},
+	} {
+		inQueue(t, pace{each: ms, most: 3 * ms}, func(q *queue, taken <-chan group) {
+			var began []time.Duration
+			for range 80 {
+				q.push(urgent())
+				time.Sleep(tc.gap)
+				synctest.Wait()
+				for len(taken) > 0 {
+					began = append(began, (<-taken).at)
+				}
+			}
+			last := len(began) - 1
+			same(t, "between two groups", began[last]-began[last-1], tc.want)
+			time.Sleep(10 * ms)
+			for len(taken) > 0 {
+				<-taken
+			}
+			at := time.Now()
+			q.push(urgent())
+			<-taken
+			same(t, "a lone one waits", time.Since(at), time.Duration(0))
+		})
+	}
+}
+
 // TestFullGroupDoesNotWait: the pace doesn't bound how much is written.
 func TestFullGroupDoesNotWait(t *testing.T) {
-	inQueue(t, time.Hour, func(q *queue, taken <-chan group) {
+	inQueue(t, pace{time.Hour, 0, time.Hour}, func(q *queue, taken <-chan group) {
 		q.push(urgent())
 		same(t, "alone", <-taken, group{1, 0})
 		time.Sleep(time.Minute)
@@ -76,7 +111,7 @@ func TestFullGroupDoesNotWait(t *testing.T) {
 // TestPatience: who is patient goes with the first who isn't, and after patientWait alone.
 func TestPatience(t *testing.T) {
 	const ms = time.Millisecond
-	inQueue(t, 2*ms, func(q *queue, taken <-chan group) {
+	inQueue(t, pace{2 * ms, 0, 2 * ms}, func(q *queue, taken <-chan group) {
 		time.Sleep(5 * ms)
 		q.push(patient())
 		time.Sleep(ms)

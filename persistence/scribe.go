@@ -14,7 +14,7 @@ import (
 	"carillon/actors/call"
 )
 
-// scribe is a committer of Postgres: it writes the entries of one queue, group by group, over one connection. Others write
+// scribe is a committer of Postgres: it writes the entries of the queue, group by group, over one connection. Others write
 // the same calls from other nodes, so nothing is remembered between two groups: each statement compares.
 type scribe struct {
 	*queue
@@ -58,7 +58,7 @@ func (s *scribe) run() {
 			verdict(s.group, unreachable(err))
 		}
 		n := len(s.group)
-		s.p.deliver(s.queue, s.group)
+		s.p.deliver(s.group)
 		s.p.config.Observe(n, time.Since(start))
 	}
 }

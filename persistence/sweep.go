@@ -76,14 +76,14 @@ func (p *Pebble) sweep(ctx context.Context, now time.Time) (deleted int, err err
 	}
 }
 
-// expire has the committers delete the calls of some retention rows: they are the only ones who write.
+// expire has the committer delete the calls of some retention rows: it is the only one who writes.
 func (p *Pebble) expire(ctx context.Context, keys [][]byte) (deleted int, err error) {
 	entries := make([]*entry, 0, len(keys))
 	for _, key := range keys {
 		e := p.entry(expire)
 		e.id, e.closed = idOf(key), true
 		e.expired = unordered(binary.BigEndian.Uint64(key[1:]))
-		if serr := p.submit(ctx, e, p.queue(e.id)); serr != nil {
+		if serr := p.submit(ctx, e); serr != nil {
 			p.recycle(e)
 			err = serr
 			break
@@ -92,7 +92,7 @@ func (p *Pebble) expire(ctx context.Context, keys [][]byte) (deleted int, err er
 	}
 	for _, e := range entries {
 		id := e.id
-		switch verdict := p.await(ctx, e, p.queue(id)); {
+		switch verdict := p.await(ctx, e); {
 		case verdict == nil:
 			deleted++
 		case !errors.Is(verdict, call.ErrNotFound):

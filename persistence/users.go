@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 
 	"carillon/actors/call"
@@ -46,8 +45,6 @@ func (k *knownUsers) keep(u call.UserID) {
 	k.young[u] = struct{}{}
 }
 
-var userSeed = maphash.MakeSeed()
-
 // users is who is registered.
 type users struct {
 	front  *front
@@ -67,12 +64,11 @@ func (u *users) Register(ctx context.Context, user call.UserID) error {
 	}
 	e := u.front.entry(register)
 	e.user = user
-	q := u.front.queues[maphash.String(userSeed, string(user))%uint64(len(u.front.queues))]
-	if err := u.front.submit(ctx, e, q); err != nil {
+	if err := u.front.submit(ctx, e); err != nil {
 		u.front.recycle(e)
 		return err
 	}
-	if err := u.front.await(ctx, e, q); err != nil {
+	if err := u.front.await(ctx, e); err != nil {
 		return err
 	}
 	u.known.add(user)

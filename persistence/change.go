@@ -47,8 +47,8 @@ type row struct {
 type table byte
 
 const (
-	history table = 'u' // every call the user is or was a participant of
-	pending table = 'p' // those that are live for him
+	history table = iota // every call the user is or was a participant of
+	pending              // those that are live for him
 )
 
 // prepare fills c from t, reusing its buffers. An error says what is wrong with t; it wraps call.ErrUnavailable.

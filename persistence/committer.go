@@ -22,17 +22,17 @@ type committer struct {
 	*queue
 	p      *Pebble
 	batch  *pebble.Batch
-	latest map[call.ID]standing // open calls as last written, and all that the group under way has written
+	latest map[call.ID]standing // the open calls as last written, and all that the group under way has written
 	key    []byte
 	group  []*entry
 }
 
-func newCommitter(p *Pebble) *committer {
+func newCommitter(p *Pebble, open map[call.ID]standing) *committer {
 	return &committer{
 		queue:  newQueue(maxGroupBytes, pace{each: ownPace, most: maxPace}),
 		p:      p,
 		batch:  p.db.NewBatch(),
-		latest: make(map[call.ID]standing),
+		latest: open,
 	}
 }
 
@@ -80,9 +80,6 @@ func (c *committer) refuse(err error) {
 
 // commit gives each entry its verdict, puts the winners into one batch and waits until it is on the disk. An error is fatal.
 func (c *committer) commit() error {
-	if len(c.latest) > maxLatest {
-		clear(c.latest)
-	}
 	c.batch.Reset()
 	room, _ := c.p.space.left()
 	now := call.At(c.p.config.Now())
@@ -100,8 +97,8 @@ func (c *committer) commit() error {
 		return err
 	}
 	for _, e := range c.group {
-		if e.closed {
-			delete(c.latest, e.id) // not likely to be asked for again; the store knows
+		if e.closed && e.err == nil {
+			delete(c.latest, e.id) // the store knows
 		}
 	}
 	return nil
@@ -125,17 +122,26 @@ func (c *committer) write(e *entry, r room, now call.Millis) error {
 	if e.closed && was.place != apart {
 		c.set(retentionKey(c.key[:0], now, e.id), nil)
 	}
+	c.list(e)
+	c.latest[e.id] = standing{e.home(), e.next}
+	return nil
+}
+
+// list writes the rows that come and go.
+func (c *committer) list(e *entry) {
 	for i := range e.rows {
 		r := &e.rows[i]
-		key := rowKey(c.key[:0], r.table, r.user, e.created, e.id)
+		if r.table == pending {
+			c.p.live.set(r.user, e.created, e.id, r.remove)
+			continue
+		}
+		key := rowKey(c.key[:0], r.user, e.created, e.id)
 		if r.remove {
 			c.remove(key)
 		} else {
 			c.set(key, nil)
 		}
 	}
-	c.latest[e.id] = standing{e.home(), e.next}
-	return nil
 }
 
 func (c *committer) register(e *entry, r room) error {
@@ -164,7 +170,7 @@ func (c *committer) expire(e *entry) error {
 		return err
 	}
 	for i := range s.Users {
-		c.remove(rowKey(c.key[:0], history, s.Users[i].User, s.Created, s.ID))
+		c.remove(rowKey(c.key[:0], s.Users[i].User, s.Created, s.ID))
 	}
 	c.remove(recordKey(c.key[:0], apart, e.id))
 	c.remove(retentionKey(c.key[:0], e.expired, e.id))
@@ -172,31 +178,28 @@ func (c *committer) expire(e *entry) error {
 	return nil
 }
 
-// standing is what the store holds of a call, the group under way included. Nobody else writes this call, so what is
-// remembered of it needs no reading, which would be a third of the cost of a transition.
+// standing is what the store holds of a call, the group under way included. Nobody else writes, so what is remembered needs no
+// reading; only among the closed calls there are too many for that.
 func (c *committer) standing(id call.ID) (standing, error) {
 	if s, ok := c.latest[id]; ok {
 		return s, nil
 	}
-	for _, at := range [...]place{among, apart} {
-		c.key = recordKey(c.key[:0], at, id)
-		b, closer, err := c.p.db.Get(c.key)
-		if errors.Is(err, pebble.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return standing{}, fmt.Errorf("%w: call %s: %w", call.ErrUnavailable, id, err)
-		}
-		revision, _, err := header(id, b)
-		if cerr := closer.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			return standing{}, fmt.Errorf("%w: %w", call.ErrUnavailable, err)
-		}
-		return standing{at, revision}, nil
+	c.key = recordKey(c.key[:0], apart, id)
+	b, closer, err := c.p.db.Get(c.key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return standing{}, nil
 	}
-	return standing{}, nil
+	if err != nil {
+		return standing{}, fmt.Errorf("%w: call %s: %w", call.ErrUnavailable, id, err)
+	}
+	revision, _, err := header(id, b)
+	if cerr := closer.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return standing{}, fmt.Errorf("%w: %w", call.ErrUnavailable, err)
+	}
+	return standing{apart, revision}, nil
 }
 
 // set and remove write to the batch, in memory, which can't fail; key keeps its buffer for the next.

@@ -18,7 +18,6 @@ const (
 	maxPending    = 256      // calls that PendingFor gives
 	scanChunk     = 1024     // calls that OpenCalls holds at once
 	sweepChunk    = 256      // calls that Sweep deletes at once
-	maxLatest     = 32768    // open calls whose revision a committer remembers
 	maxKnownUsers = 65536    // registered users remembered in memory
 	keptBuffer    = 64 << 10 // bytes; a larger encoding buffer isn't kept for reuse
 	spaceInterval = time.Second

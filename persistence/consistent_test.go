@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"testing"
 
 	"carillon/actors/call"
@@ -11,10 +12,11 @@ import (
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// consistent reads every key of the store and fails unless the rows are exactly those that the records call for.
+// consistent reads every key of the store and fails unless the rows are exactly those that the records call for, and the lists
+// in memory, too.
 func consistent(t testing.TB, p *Pebble) {
 	t.Helper()
-	want, err := derived(p)
+	want, wantLive, err := derived(p)
 	if err == nil {
 		err = p.scan([]byte{0}, []byte{0xff}, func(key, _ []byte) (bool, error) {
 			k := string(key)
@@ -37,13 +39,18 @@ func consistent(t testing.TB, p *Pebble) {
 	for k := range want {
 		t.Fatalf("row %q is missing", k)
 	}
+	p.live.mu.Lock()
+	defer p.live.mu.Unlock()
+	if !reflect.DeepEqual(p.live.of, wantLive) {
+		t.Fatalf("live calls are\n%v, the records say\n%v", p.live.of, wantLive)
+	}
 }
 
-// derived gives the rows that the records call for; the instant of a retention row counts as 0.
-func derived(p *Pebble) (map[string]bool, error) {
-	want := make(map[string]bool)
+// derived gives the rows and the live calls that the records call for; the instant of a retention row counts as 0.
+func derived(p *Pebble) (want map[string]bool, live lists, err error) {
+	want, live = make(map[string]bool), make(lists)
 	at := make(map[call.ID]byte)
-	err := p.scan([]byte{keyClosed}, []byte{keyOpen + 1}, func(key, value []byte) (bool, error) {
+	err = p.scan([]byte{keyClosed}, []byte{keyOpen + 1}, func(key, value []byte) (bool, error) {
 		if key[0] != keyOpen && key[0] != keyClosed {
 			return true, nil
 		}
@@ -62,12 +69,12 @@ func derived(p *Pebble) (map[string]bool, error) {
 			want[string(retentionKey(nil, 0, s.ID))] = true
 		}
 		for _, u := range s.Users {
-			want[string(rowKey(nil, history, u.User, s.Created, s.ID))] = true
+			want[string(rowKey(nil, u.User, s.Created, s.ID))] = true
 			if s.LiveFor(u.User) {
-				want[string(rowKey(nil, pending, u.User, s.Created, s.ID))] = true
+				live.set(u.User, line{s.Created, s.ID}, false)
 			}
 		}
 		return true, nil
 	})
-	return want, err
+	return want, live, err
 }

@@ -2,11 +2,11 @@
 // database the node.
 //
 // The one idea: every write is a compare-and-set of one call's record on its Revision, and the rows that lead to the record
-// (a user's list, his pending calls, the day it may be forgotten) are written in the same atomic batch, or not at all.
+// (a user's list, the day it may be forgotten) are written in the same atomic batch, or not at all.
 // Whoever writes from a stale copy loses and changes nothing (SPEC 9.2).
 //
-//	Save ─▶ encode, compare Prev with Next ─▶ queue ─▶ committer 0 ─▶ one batch, one fsync or round trip ─▶ verdicts
-//	        (in the caller's goroutine)          └──▶ committer 1 ─▶ …
+//	Save ─▶ encode, compare Prev with Next ─▶ queue ─▶ committer ─▶ one batch, one fsync or round trip ─▶ verdicts
+//	        (in the caller's goroutine)
 //
 // Three stores behave alike and pass one suite: Pebble, on a directory of its own; Postgres, which nodes share; and Memory,
 // which forgets.

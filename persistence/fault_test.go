@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -179,7 +180,8 @@ func TestDamagedRecord(t *testing.T) {
 		"newer":   {[]byte{recordVersion + 1, 1}, call.ErrNewer},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := mustOpen(t, Config{FS: vfs.NewMem()})
+			fs := vfs.NewMem()
+			p := mustOpen(t, Config{FS: fs})
 			a := ringing(77, 0, "ann", "bob")
 			save(t, p, create(a))
 			if err := p.db.Set(recordKey(nil, among, 77), damage.record, nil); err != nil {
@@ -195,6 +197,19 @@ func TestDamagedRecord(t *testing.T) {
 			}
 			if n := p.Incidents().Corruptions; (n > 0) != errors.Is(damage.want, errCorrupt) {
 				t.Errorf("%d corruptions counted", n)
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			p = mustOpen(t, Config{FS: fs})
+			for what, tr := range map[string]call.Transition{"creation": create(a), "update": with(a, closed)} {
+				if err := p.Save(t.Context(), []call.Transition{tr})[0]; !errors.Is(err, call.ErrConflict) {
+					t.Errorf("%s over it: %v", what, err)
+				}
+			}
+			left, err := p.get(recordKey(nil, among, 77))
+			if err != nil || !bytes.Equal(left, damage.record) {
+				t.Errorf("%x is left of it, %v", left, err)
 			}
 			if err := p.Close(); err != nil {
 				t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 
 const (
 	// formatVersion numbers the keys and what they lead to; recordVersion numbers the records in them.
-	formatVersion = 1
+	formatVersion = 2
 
 	// pebbleFormat is pinned: raising it is a one-way step, to be taken in a release of its own.
 	pebbleFormat = pebble.FormatTableFormatV6
@@ -22,7 +22,11 @@ const (
 type migration func(*pebble.DB) error
 
 // migrations holds the step from each older format.
-var migrations = map[uint64]migration{}
+var migrations = map[uint64]migration{
+	1: func(db *pebble.DB) error { // had the calls that are live for a user on the disk, too
+		return db.DeleteRange([]byte{'p'}, []byte{'p' + 1}, pebble.Sync)
+	},
+}
 
 // settle brings the store to format version to, or says why it can't. A store without any key is new.
 func settle(db *pebble.DB, to uint64, steps map[uint64]migration) error {

@@ -13,13 +13,13 @@ import (
 //	o id                            record of an open call
 //	c id                            record of a closed call
 //	u len user ^created ^id         a call in the user's list
-//	p len user ^created ^id         a call that is live for the user
 //	r closed id                     a closed call, by the instant of its closing (Unix ms), for retention
 //	n user                          a registered user
 const (
 	keyMeta      byte = 'm'
 	keyOpen      byte = 'o'
 	keyClosed    byte = 'c'
+	keyList      byte = 'u'
 	keyRetention byte = 'r'
 	keyUser      byte = 'n'
 )
@@ -35,13 +35,13 @@ func recordKey(b []byte, p place, id call.ID) []byte {
 // idOf is the ID at the end of a record's or a retention row's key.
 func idOf(key []byte) call.ID { return call.ID(binary.BigEndian.Uint64(key[len(key)-8:])) }
 
-func rowPrefix(b []byte, t table, user call.UserID) []byte {
-	b = append(b, byte(t), byte(len(user)))
+func rowPrefix(b []byte, user call.UserID) []byte {
+	b = append(b, keyList, byte(len(user)))
 	return append(b, user...)
 }
 
-func rowKey(b []byte, t table, user call.UserID, created call.Millis, id call.ID) []byte {
-	b = rowPrefix(b, t, user)
+func rowKey(b []byte, user call.UserID, created call.Millis, id call.ID) []byte {
+	b = rowPrefix(b, user)
 	b = binary.BigEndian.AppendUint64(b, ^ordered(created))
 	return binary.BigEndian.AppendUint64(b, ^uint64(id))
 }

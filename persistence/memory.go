@@ -1,11 +1,9 @@
 package persistence
 
 import (
-	"cmp"
 	"container/list"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +24,7 @@ type Memory struct {
 	calls   map[call.ID]*kept
 	open    map[call.ID]*kept
 	closed  *list.List // of *kept, in the order of closing
-	rows    map[table]map[call.UserID][]line
+	rows    map[table]lists
 	users   map[call.UserID]struct{}
 	scratch change
 }
@@ -40,16 +38,6 @@ type kept struct {
 	aged   *list.Element // in Memory.closed
 }
 
-// line is one call in a user's list, which is sorted by it, oldest first.
-type line struct {
-	created call.Millis
-	id      call.ID
-}
-
-func (l line) compare(o line) int {
-	return cmp.Or(cmp.Compare(l.created, o.created), cmp.Compare(l.id, o.id))
-}
-
 // NewMemory makes an empty store. Only Retention, SweepInterval, MemoryCalls, Logger, Observe and Now of c matter.
 func NewMemory(c Config) *Memory {
 	m := &Memory{
@@ -57,7 +45,7 @@ func NewMemory(c Config) *Memory {
 		calls:  make(map[call.ID]*kept),
 		open:   make(map[call.ID]*kept),
 		closed: list.New(),
-		rows:   map[table]map[call.UserID][]line{history: {}, pending: {}},
+		rows:   map[table]lists{history: {}, pending: {}},
 		users:  make(map[call.UserID]struct{}),
 	}
 	m.sweeper = startSweeper(m.config, m.sweep)
@@ -123,24 +111,8 @@ func (m *Memory) put(k *kept, c *change) {
 		k.aged = m.closed.PushBack(k)
 	}
 	for _, r := range c.rows {
-		m.row(r.table, r.user, line{c.created, c.id}, r.remove)
+		m.rows[r.table].set(r.user, line{c.created, c.id}, r.remove)
 	}
-}
-
-func (m *Memory) row(t table, user call.UserID, l line, remove bool) {
-	lines := m.rows[t][user]
-	i, found := slices.BinarySearchFunc(lines, l, line.compare)
-	switch {
-	case remove && found:
-		lines = slices.Delete(lines, i, i+1)
-	case !remove && !found:
-		lines = slices.Insert(lines, i, l)
-	}
-	if len(lines) == 0 {
-		delete(m.rows[t], user)
-		return
-	}
-	m.rows[t][user] = lines
 }
 
 // makeRoom reports whether one more call may be kept.
@@ -162,7 +134,7 @@ func (m *Memory) forget(k *kept) error {
 		return err
 	}
 	for i := range s.Users {
-		m.row(history, s.Users[i].User, line{s.Created, s.ID}, true)
+		m.rows[history].set(s.Users[i].User, line{s.Created, s.ID}, true)
 	}
 	m.closed.Remove(k.aged)
 	delete(m.calls, k.id)

@@ -108,10 +108,5 @@ func (m *Memory) PendingFor(ctx context.Context, user call.UserID) ([]call.ID, e
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
-	lines := m.rows[pending][user]
-	var ids []call.ID
-	for i := len(lines) - 1; i >= 0 && len(ids) < maxPending; i-- {
-		ids = append(ids, lines[i].id)
-	}
-	return ids, nil
+	return m.rows[pending].newest(user, maxPending), nil
 }

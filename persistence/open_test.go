@@ -144,7 +144,7 @@ func TestFormat(t *testing.T) {
 	t.Run("newer", func(t *testing.T) {
 		fs := vfs.NewMem()
 		edit(t, fs, func(db *pebble.DB) error { return writeFormat(db, formatVersion+1) })
-		mustNotOpen(t, Config{Dir: "data", FS: fs}, call.ErrNewer, "persistence.dir data", "format 2", "up to 1")
+		mustNotOpen(t, Config{Dir: "data", FS: fs}, call.ErrNewer, "persistence.dir data", "format 3", "up to 2")
 	})
 	t.Run("something else", func(t *testing.T) {
 		fs := vfs.NewMem()
@@ -158,6 +158,20 @@ func TestFormat(t *testing.T) {
 }
 
 func TestMigration(t *testing.T) {
+	t.Run("format 1 had live calls on the disk", func(t *testing.T) {
+		fs := vfs.NewMem()
+		p := mustOpen(t, Config{FS: fs})
+		save(t, p, create(ringing(7, 0, "ann", "bob")))
+		same(t, "closing", p.Close(), error(nil))
+		edit(t, fs, func(db *pebble.DB) error {
+			row := append([]byte{'p'}, rowKey(nil, "eve", 0, 7)[1:]...)
+			return errors.Join(writeFormat(db, 1), db.Set(row, nil, pebble.Sync))
+		})
+		p = closing(t, mustOpen(t, Config{FS: fs}))
+		consistent(t, p)
+		same(t, "bob's pending", pendingFor(t, p, "bob"), []call.ID{7})
+		same(t, "eve's pending", pendingFor(t, p, "eve"), []call.ID{})
+	})
 	t.Run("older without a way", func(t *testing.T) {
 		fs := vfs.NewMem()
 		edit(t, fs, func(db *pebble.DB) error {

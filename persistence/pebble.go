@@ -24,6 +24,7 @@ type Pebble struct {
 
 	front
 	users
+	live      liveCalls
 	committer *committer
 	running   sync.WaitGroup // the committer
 	sweeper   *sweeper
@@ -37,6 +38,7 @@ func Open(c Config) (*Pebble, error) {
 	p.ended, p.err = p.alarm.ended, p.alarm.err
 	p.users = users{front: &p.front, lookup: p.lookupUsers}
 	p.space = &space{least: c.MinFreeBytes, free: c.FreeBytes, now: c.Now, logger: p.alarm.logger}
+	p.live.of = make(lists)
 	err := p.alarm.attempt(p.open)
 	if err == nil {
 		err = p.alarm.arm()
@@ -47,7 +49,6 @@ func Open(c Config) (*Pebble, error) {
 		}
 		return nil, fmt.Errorf("persistence.dir %s: %w", c.Dir, err)
 	}
-	p.committer = newCommitter(p)
 	p.queue = p.committer.queue
 	p.running.Go(p.committer.run)
 	p.sweeper = startSweeper(c, p.sweep)
@@ -75,6 +76,11 @@ func (p *Pebble) open() error {
 	if err = settle(p.db, formatVersion, migrations); err != nil {
 		return errors.Join(err, p.db.Close())
 	}
+	open, err := p.survey()
+	if err != nil {
+		return errors.Join(err, p.db.Close())
+	}
+	p.committer = newCommitter(p, open)
 	return nil
 }
 
@@ -91,7 +97,7 @@ func (p *Pebble) options() *pebble.Options {
 		BytesPerSync:          64 << 10, // a flush must not stand in the way of the log
 	}
 	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // a creation asks twice for a record that isn't there
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // a creation asks for a record that isn't there
 	}
 	o.WithFSDefaults() // watches for slow operations
 	return o

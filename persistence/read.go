@@ -155,7 +155,7 @@ func (p *Pebble) UserCalls(ctx context.Context, user call.UserID, after call.ID,
 	var calls []call.State
 	var next call.ID
 	err := p.reading(ctx, 0, func() error {
-		lower := rowPrefix(nil, history, user)
+		lower := rowPrefix(nil, user)
 		if after != 0 {
 			cursor, err := p.record(after)
 			if errors.Is(err, call.ErrNotFound) {
@@ -167,7 +167,7 @@ func (p *Pebble) UserCalls(ctx context.Context, user call.UserID, after call.ID,
 			if cursor.Find(user) == nil {
 				return errForeign(after, user)
 			}
-			lower = append(rowKey(nil, history, user, cursor.Created, after), 0)
+			lower = append(rowKey(nil, user, cursor.Created, after), 0)
 		}
 		var err error
 		calls, next, err = p.page(user, lower, clampPage(limit))
@@ -180,7 +180,7 @@ func (p *Pebble) UserCalls(ctx context.Context, user call.UserID, after call.ID,
 }
 
 func (p *Pebble) page(user call.UserID, lower []byte, limit int) (calls []call.State, next call.ID, err error) {
-	ids, err := p.rows(history, user, lower, limit+1)
+	ids, err := p.rows(user, lower, limit+1)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -202,8 +202,8 @@ func (p *Pebble) page(user call.UserID, lower []byte, limit int) (calls []call.S
 }
 
 // rows gives the calls in a user's list, from lower on, newest first.
-func (p *Pebble) rows(t table, user call.UserID, lower []byte, limit int) (ids []call.ID, err error) {
-	err = p.scan(lower, behind(rowPrefix(nil, t, user)), func(key, _ []byte) (bool, error) {
+func (p *Pebble) rows(user call.UserID, lower []byte, limit int) (ids []call.ID, err error) {
+	err = p.scan(lower, behind(rowPrefix(nil, user)), func(key, _ []byte) (bool, error) {
 		_, id := rowOf(key)
 		ids = append(ids, id)
 		return len(ids) < limit, nil
@@ -217,9 +217,9 @@ func (p *Pebble) PendingFor(ctx context.Context, user call.UserID) ([]call.ID, e
 		return nil, nil
 	}
 	var ids []call.ID
-	err := p.reading(ctx, 0, func() (err error) {
-		ids, err = p.rows(pending, user, rowPrefix(nil, pending, user), maxPending)
-		return err
+	err := p.reading(ctx, 0, func() error {
+		ids = p.live.newest(user)
+		return nil
 	})
 	if err != nil {
 		return nil, err

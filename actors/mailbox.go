@@ -18,6 +18,7 @@ type mailbox struct {
 	suspended bool // after a failure, until the supervisor has decided
 	invoker   actor.MessageInvoker
 	threads   actor.Dispatcher
+	work      func() // run, made once
 
 	onPanic func(reason any, stack []byte)
 }
@@ -48,13 +49,13 @@ func (m *mailbox) kick() {
 	m.running = m.running || start
 	m.mu.Unlock()
 	if start {
-		m.threads.Schedule(m.run)
+		m.threads.Schedule(m.work)
 	}
 }
 
 func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, threads actor.Dispatcher) {
 	m.mu.Lock()
-	m.invoker, m.threads = invoker, threads
+	m.invoker, m.threads, m.work = invoker, threads, m.run
 	m.mu.Unlock()
 }
 

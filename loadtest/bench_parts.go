@@ -30,9 +30,8 @@ type findings struct {
 	Overload  *overrun   `json:"overload,omitempty"`
 	Near      []measured `json:"near_saturation,omitempty"`
 	Half      *measured  `json:"half_load,omitempty"`
-	RelayRate float64    `json:"relay_rate,omitempty"` // that keeps it as busy as the server was near saturation
-	Relay     []measured `json:"relay_near_saturation,omitempty"`
-	RelaySame *measured  `json:"relay_at_the_same_rate,omitempty"`
+	Relay     []measured `json:"relay,omitempty"`         // each at the rate of the server before it
+	RelayBusy *measured  `json:"relay_as_busy,omitempty"` // as the server was near saturation
 	One       *measured  `json:"postgres_one_node,omitempty"`
 	Three     *measured  `json:"postgres_three_nodes,omitempty"`
 	Stored    *measured  `json:"postgres_near_saturation,omitempty"`
@@ -143,9 +142,11 @@ func (b *benchmark) measureSetup(ctx context.Context) error {
 	return err
 }
 
-// measureRelay measures the relay when it is as busy as the server was near saturation, and the first time at the server's rate too.
+// measureRelay measures the relay at the server's rate near saturation, and the first time when it is as busy, too.
 func (b *benchmark) measureRelay(ctx context.Context) (err error) {
-	if b.findings.Near[0].Cores == 0 {
+	f := &b.findings
+	server := f.Near[len(f.Near)-1]
+	if server.Cores == 0 {
 		return nil // CPU is not seen here
 	}
 	r, err := b.startRelay(ctx, benchUsers)
@@ -153,28 +154,31 @@ func (b *benchmark) measureRelay(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	f := &b.findings
-	if f.RelayRate == 0 {
-		f.RelayRate, err = keepsBusy(f.Near[0].Cores, func(rate float64) (measured, error) { return r.measure(ctx, rate, relayStep) })
-		if err != nil {
-			return err
+	measure := func(rate float64) (measured, error) {
+		m, err := r.measure(ctx, rate, relayTime)
+		if err == nil {
+			b.say("  the relay, %5.0f per second: %.3f CPU s/1000", m.Right, m.CPUPer1000)
 		}
-		same, err := r.measure(ctx, f.Near[0].Offered, relayTime)
-		if err != nil {
-			return err
-		}
-		f.RelaySame = &same
-		b.say("  the relay, %5.0f per second: %.3f CPU s/1000", same.Right, same.CPUPer1000)
-	} else if _, err := r.measure(ctx, f.RelayRate/2, benchWarmup); err != nil {
+		return m, err
+	}
+	if _, err := r.measure(ctx, server.Offered, benchWarmup); err != nil {
 		return err
 	}
-	m, err := r.measure(ctx, f.RelayRate, relayTime)
+	m, err := measure(server.Offered)
 	if err != nil {
 		return err
 	}
 	f.Relay = append(f.Relay, m)
-	b.say("  the relay, %5.0f per second: %.3f CPU s/1000", m.Right, m.CPUPer1000)
-	return nil
+	if f.RelayBusy != nil {
+		return nil
+	}
+	rate, err := keepsBusy(server.Cores, func(rate float64) (measured, error) { return r.measure(ctx, rate, relayStep) })
+	if err != nil {
+		return err
+	}
+	m, err = measure(rate)
+	f.RelayBusy = &m
+	return err
 }
 
 func (b *benchmark) measureIdle(ctx context.Context) error {

@@ -15,7 +15,7 @@ import (
 func TestBenchTable(t *testing.T) {
 	f := findings{
 		Clean: 2245, Near: []measured{{Right: 2250, CPUPer1000: 0.5}, {Right: 2240, CPUPer1000: 0.3}, {Right: 2245, CPUPer1000: 0.4}},
-		Relay: []measured{{Right: 4000, CPUPer1000: 0.25}}, RelaySame: &measured{CPUPer1000: 0.3}, Half: &measured{RingP50: 2.9, RingP99: 25},
+		Relay: []measured{{CPUPer1000: 0.35}, {CPUPer1000: 0.25}, {CPUPer1000: 0.2}}, RelayBusy: &measured{Right: 4000, CPUPer1000: 0.125}, Half: &measured{RingP50: 2.9, RingP99: 25},
 		One: &measured{CPUPer1000: 0.8}, Three: &measured{CPUPer1000: 1.2}, Device: 75_000, Overload: &overrun{Goodput: 0.79, RefusedP99: 99, Growth: 1.1},
 		Storm: &exodus{Seconds: 12.34}, Kill: &killed{Live: 1.5, Lost: 1}, NoStore: "none here",
 	}

@@ -13,9 +13,11 @@ import (
 // Bounds of the search for a server's capacity.
 const (
 	maxOverload = 10
-	stepTime    = 2 * time.Second
+	quickStep   = time.Second // on the way up
+	longStep    = 3 * time.Second
 	stepFactor  = 1.4
 	stepTries   = 2 // a machine may be busy with something else
+	halvings    = 3 // of what lies between a rate that was kept up with and the next, 40 percent: 4 are left
 	maxSteps    = 16
 	keepsUp     = 0.93 // of what is offered goes right: the server is not at its end
 )
@@ -30,6 +32,7 @@ type pressed struct {
 	Before   int64   `json:"resident_bytes_before"`
 	After    int64   `json:"resident_bytes_after"`
 	Halfway  int     `json:"refused_later"` // calls that were let in first
+	kept     bool    // the server has kept up with a rate
 }
 
 // probe is calls offered at one rate.
@@ -48,8 +51,8 @@ func (r *run) prepare(ctx context.Context, say func(format string, args ...any))
 	switch {
 	case r.scenario.Overload > 0:
 		r.pressed = &pressed{}
-		err = r.pressed.search(r.scenario.Rate, func(rate float64) (probe, error) {
-			a, err := r.try(ctx, rate, stepTime)
+		err = r.pressed.search(r.scenario.Rate, func(rate float64, during time.Duration) (probe, error) {
+			a, err := r.try(ctx, rate, during)
 			say("%6.0f offered, %6.0f right, %d refused", a.Offered, a.Right, a.Refused)
 			return a, err
 		})
@@ -70,34 +73,69 @@ func (r *run) prepare(ctx context.Context, say func(format string, args ...any))
 	return err
 }
 
-// search offers more and more until the server does not keep up, then as much as lies in between. The best of all is its
-// capacity.
-func (p *pressed) search(rate float64, try func(rate float64) (probe, error)) error {
-	good := 0.0
-	for len(p.Steps) < maxSteps && rate <= maxRate {
-		kept := false
-		for range stepTries {
-			a, err := try(rate)
-			if err != nil {
-				return err
-			}
-			p.Steps = append(p.Steps, a)
-			p.Capacity = max(p.Capacity, a.Right)
-			if kept = a.Right >= keepsUp*a.Offered; kept {
-				break
-			}
-		}
-		between := good * math.Sqrt(stepFactor)
+// trying offers calls at a rate for a while.
+type trying func(rate float64, during time.Duration) (probe, error)
+
+// search offers more and more until the server does not keep up, then for longer what it did keep up with, and what lies in between. What went right of the
+// most that it has kept up with is its capacity; not the best of all, which is what luck had most of.
+func (p *pressed) search(rate float64, try trying) error {
+	good, bad, first := 0.0, math.Inf(1), rate
+	for step := 0; step < maxSteps && rate <= maxRate && math.IsInf(bad, 1); step++ {
+		kept, err := p.keeps(rate, quickStep, try)
 		switch {
-		case kept && rate != between:
+		case err != nil:
+			return err
+		case kept:
 			good, rate = rate, rate*stepFactor
-		case !kept && good > 0 && rate != between:
-			rate = between
 		default:
+			bad = rate
+		}
+	}
+	for long := false; !long && good > 0 && !math.IsInf(bad, 1); { // a second may have been too short to tell
+		var err error
+		if long, err = p.keeps(good, longStep, try); err != nil {
+			return err
+		}
+		if !long {
+			good, bad = good/stepFactor, good
+		}
+		if good < first*0.99 { // not even the first for long
 			return nil
 		}
 	}
+	for n := 0; n < halvings && good > 0 && !math.IsInf(bad, 1); n++ {
+		between := math.Sqrt(good * bad)
+		kept, err := p.keeps(between, longStep, try)
+		switch {
+		case err != nil:
+			return err
+		case kept:
+			good = between
+		default:
+			bad = between
+		}
+	}
 	return nil
+}
+
+// keeps says whether the server keeps up with a rate, in one of some tries. The capacity is that of the last rate it did;
+// without any, the most that went right.
+func (p *pressed) keeps(rate float64, during time.Duration, try trying) (bool, error) {
+	for range stepTries {
+		a, err := try(rate, during)
+		if err != nil {
+			return false, err
+		}
+		p.Steps = append(p.Steps, a)
+		if a.Right >= keepsUp*a.Offered {
+			p.Capacity, p.kept = a.Right, true
+			return true, nil
+		}
+		if !p.kept {
+			p.Capacity = max(p.Capacity, a.Right)
+		}
+	}
+	return false, nil
 }
 
 // try offers calls that count only for what it gives, and for the verdict.
@@ -181,7 +219,7 @@ func (p *pressed) print(w io.Writer) {
 	if p == nil {
 		return
 	}
-	fmt.Fprintf(w, "capacity            %.0f calls per second, the best of %d rates\n", p.Capacity, len(p.Steps))
+	fmt.Fprintf(w, "capacity            %.0f calls per second, after %d steps\n", p.Capacity, len(p.Steps))
 	fmt.Fprintf(w, "goodput             %.1f %% of it, with %.1f times as much offered\n", 100*p.Ratio, p.Offered/max(1, p.Capacity))
 	fmt.Fprintf(w, "memory              %.1f MB before, %.1f MB after\n", float64(p.Before)/1e6, float64(p.After)/1e6)
 }

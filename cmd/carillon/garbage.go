@@ -17,6 +17,7 @@ const (
 	gcSlack      = 384 << 20 // bytes of garbage that this may cost, or gcShare
 	gcGrowth     = 64 << 20  // the same while devices come in: garbage among what stays leaves holes
 	gcShare      = 40        // percent of what lives
+	gcKept       = 16        // one byte in so many stays, at least, while devices come in; of calls it is one in thirty
 	gcLook       = time.Second
 	restAfter    = 2  // looks with little to do, after which memory is given back
 	restAgain    = 30 // looks until it is given back once more
@@ -26,7 +27,8 @@ const (
 type collection struct {
 	percent   int
 	live      uint64 // bytes after the last collection
-	growing   bool   // that was more than after the one before
+	growing   bool   // that was more than after the one before, and much of what was allocated in between
+	marked    uint64 // allocated, when that was first seen
 	allocated uint64 // bytes since the start, at the last look
 	rate      uint64 // bytes a second, smoothed
 	resting   int    // looks
@@ -38,7 +40,9 @@ func (c *collection) next(live, allocated uint64) int {
 	c.rate = (c.rate + 3*(allocated-c.allocated)) / 4
 	c.allocated = allocated
 	if live != c.live {
-		c.growing, c.live = live > c.live+c.live/8, live
+		kept := live - min(live, c.live)
+		c.growing = kept > c.live/8 && kept > (allocated-c.marked)/gcKept
+		c.live, c.marked = live, allocated
 	}
 	most := uint64(gcSlack)
 	if c.growing {

@@ -64,6 +64,22 @@ func TestCollectionWhileDevicesComeIn(t *testing.T) {
 	}
 }
 
+// TestCollectionWhileCallsComeIn: calls are remembered for a while, which makes more live; they are no devices.
+func TestCollectionWhileCallsComeIn(t *testing.T) {
+	const mb = 1 << 20
+	c := &collection{percent: gcPercent}
+	allocated := uint64(0)
+	for live := uint64(50); live < 90; live += 10 { // of 300 MiB
+		for range 5 {
+			allocated += 60 * mb
+			c.next(live*mb, allocated)
+		}
+		if live > 50 && c.percent < 300 {
+			t.Errorf("%d %% with %d MiB alive", c.percent, live)
+		}
+	}
+}
+
 func TestCollectionGivesBackAtRest(t *testing.T) {
 	const mb = 1 << 20
 	c := &collection{percent: gcPercent}

@@ -18,6 +18,8 @@ type workshop struct {
 	backlog time.Duration // of work that is not done
 	later   []time.Duration
 	places  []time.Duration // when the answers are due that free places
+	window  time.Duration   // when it began
+	worst   time.Duration   // backlog in it
 
 	right, refused int
 	longest        time.Duration // that a refusal waited
@@ -48,8 +50,7 @@ func (w *workshop) arrive() {
 // run offers so many calls a second for a while.
 func (w *workshop) run(perSecond float64, during time.Duration) {
 	end := w.now + during
-	var worst time.Duration
-	due, window := 0.0, w.now
+	due := 0.0
 	for w.now < end {
 		for due += perSecond * shopStep.Seconds() * 2 * w.chance.Float64(); due >= 1; due-- {
 			w.arrive()
@@ -62,12 +63,12 @@ func (w *workshop) run(perSecond float64, during time.Duration) {
 			w.t.give(1)
 			w.t.answered(w.backlog)
 		}
-		worst = max(worst, w.backlog)
+		w.worst = max(w.worst, w.backlog)
 		w.now += shopStep
 		w.backlog = max(0, w.backlog-shopStep)
-		if w.now-window >= throttleWindow {
-			w.t.tick(worst)
-			worst, window = 0, w.now
+		if w.now-w.window >= throttleWindow {
+			w.t.tick(w.worst)
+			w.worst, w.window = 0, w.now
 		}
 	}
 }
@@ -108,21 +109,40 @@ func TestThrottleUnderTwiceTheLoad(t *testing.T) {
 	}
 }
 
-// TestThrottleForgivesHiccups: one window in which everything stood still is no reason to refuse.
+// TestThrottleIsQuick: whenever an overload begins within a window, it is seen before a refusal waits for long.
+func TestThrottleIsQuick(t *testing.T) {
+	capacity := float64(time.Second) / float64(firstPart+secondPart)
+	for offset := time.Duration(0); offset < 50*time.Millisecond; offset += 5 * time.Millisecond {
+		w := newWorkshop()
+		w.run(0.7*capacity, time.Second+offset)
+		w.again()
+		w.run(2*capacity, time.Second)
+		if w.refused == 0 || w.longest > 75*time.Millisecond {
+			t.Errorf("after %v, %d were refused, one after %v", offset, w.refused, w.longest)
+		}
+	}
+}
+
+// TestThrottleForgivesHiccups: windows in which everything stood still are no reason to refuse while they are few.
 func TestThrottleForgivesHiccups(t *testing.T) {
 	th := newThrottle(10*time.Millisecond, 1000)
-	th.tick(0)
-	th.tick(time.Second)
-	th.tick(0)
-	if got := th.limit.Load(); got != 1000 {
-		t.Errorf("limit %d after a hiccup", got)
+	still := func(windows int) {
+		for range windows {
+			th.peak.Store(500)
+			th.tick(time.Second)
+		}
 	}
-	th.peak.Store(500)
-	th.tick(time.Second)
-	th.peak.Store(500)
-	th.tick(time.Second)
+	for range 3 {
+		th.tick(0)
+		still(patientWindows - 1)
+		th.tick(0)
+		if got := th.limit.Load(); got != 1000 || Strain(th.strained.Load()) != Easy {
+			t.Errorf("limit %d, strain %d after a hiccup", got, th.strained.Load())
+		}
+	}
+	still(patientWindows)
 	if got := th.limit.Load(); got >= 500 || Strain(th.strained.Load()) != Late {
-		t.Errorf("limit %d, strain %d after two windows of standstill with 500 under way", got, th.strained.Load())
+		t.Errorf("limit %d, strain %d after %d windows of standstill with 500 under way", got, th.strained.Load(), patientWindows)
 	}
 	for range 100 {
 		th.tick(time.Second)

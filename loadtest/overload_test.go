@@ -17,7 +17,7 @@ import (
 func search(t *testing.T, first, capacity float64, hiccups ...int) (*pressed, []float64) {
 	t.Helper()
 	p, offered := &pressed{}, []float64(nil)
-	err := p.search(first, func(rate float64, during time.Duration) (probe, error) {
+	err := p.search(first, func(rate float64, _ time.Duration) (probe, error) {
 		offered = append(offered, rate)
 		done := min(rate, capacity-0.2*max(0, rate-capacity))
 		if slices.Contains(hiccups, len(offered)) {

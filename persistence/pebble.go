@@ -86,7 +86,7 @@ func (p *Pebble) open() error {
 
 func (p *Pebble) options() *pebble.Options {
 	o := &pebble.Options{
-		FS:                    p.config.FS,
+		FS:                    gentle{p.config.FS},
 		Lock:                  p.lock,
 		Logger:                p.alarm,
 		EventListener:         p.alarm.listener(),

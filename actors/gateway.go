@@ -212,6 +212,7 @@ func (g *Gateway) request(f *wire.ClientFrame) {
 	}
 	switch m := msg.(type) {
 	case *envelope:
+		g.name(m)
 		g.peers.ToCall(m.to, &m.command)
 	default:
 		g.peers.ToSession(g.user, m)
@@ -224,12 +225,20 @@ type envelope struct {
 	command
 }
 
+// name gives an invitation's call its ID.
+func (g *Gateway) name(m *envelope) {
+	if m.Invite != nil && m.to == 0 {
+		m.to = g.cfg.callID(g.user, m.Command.Command, 0)
+	}
+}
+
 // trace opens the span of a command's whole way; it ends with the answer.
 func (g *Gateway) trace(msg any) func(call.Code) {
 	m, ok := msg.(*envelope)
 	if !ok || g.cfg.Tracer == nil {
 		return nil
 	}
+	g.name(m)
 	ctx, end := g.cfg.Tracer.Start(context.Background(), m.Op.String(), m.to, g.user)
 	m.ctx = ctx
 	return end
@@ -258,8 +267,7 @@ func (g *Gateway) parse(f *wire.ClientFrame) (any, *call.Refusal) {
 	}
 	c.User, c.Device = g.user, g.device
 	if c.Invite != nil {
-		c.Invite.Rules = g.cfg.Calls
-		id = g.cfg.callID(g.user, c.Command, 0)
+		c.Invite.Rules = g.cfg.Calls // its ID costs more than a refusal may, so it comes later
 	}
 	return &envelope{to: id, command: command{
 		Command: c, Conn: g.conn, Request: f.GetRequestId(), At: g.cfg.Now(),

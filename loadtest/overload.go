@@ -19,7 +19,7 @@ const (
 	stepTries   = 2 // a machine may be busy with something else
 	halvings    = 3 // of what lies between a rate that was kept up with and the next, 40 percent: 4 are left
 	maxSteps    = 16
-	keepsUp     = 0.93 // of what is offered goes right: the server is not at its end
+	keepsUp     = 0.98 // of what is offered goes right: a capacity is what is done with hardly a refusal
 )
 
 // pressed is what came of an overload.

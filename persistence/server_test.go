@@ -180,7 +180,7 @@ func (s *server) startOnce() error {
 		if ctx.Err() != nil {
 			return err
 		}
-		if s.pid() == 0 && time.Since(began) > 2*time.Second {
+		if !s.runs() && time.Since(began) > 2*time.Second {
 			return err // it has given up
 		}
 		_ = pause(ctx, 10*time.Millisecond)
@@ -196,6 +196,12 @@ func (s *server) pid() int {
 	line, _, _ := strings.Cut(string(b), "\n")
 	pid, _ := strconv.Atoi(line)
 	return pid
+}
+
+// runs reports whether there is a main process; a crash leaves its number.
+func (s *server) runs() bool {
+	pid := s.pid()
+	return pid != 0 && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
 // crash kills the main process; the others notice and end.

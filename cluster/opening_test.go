@@ -206,15 +206,20 @@ func TestAllAreLeaving(t *testing.T) {
 			a.see(own, other)
 			time.Sleep(time.Second) // virtual
 			shard := ownedBy(viewOf("a", "a!", "b"), "b")
+			w.mu.Lock()
 			w.sent[0] = time.Now()
+			w.mu.Unlock()
 			a.receive("b", frame{class: toShard, kind: 1, shard: shard, view: 1, body: make([]byte, 8)})
 			time.Sleep(a.cfg.Tuning.EarlyTimeout * 3 / 2) // virtual
 			if other.Leaving = !joins; joins {
 				a.see(own, other)
 			}
 			time.Sleep(5 * time.Second) // virtual
-			if arrived := w.got[0] == 1; arrived != joins || a.holds.any.Load() > 0 || b.stats.Overdue.Load() > 0 {
-				t.Errorf("b joins %t, the message arrived %d times, %d wait", joins, w.got[0], a.holds.any.Load())
+			w.mu.Lock()
+			arrivals := w.got[0]
+			w.mu.Unlock()
+			if arrived := arrivals == 1; arrived != joins || a.holds.any.Load() > 0 || b.stats.Overdue.Load() > 0 {
+				t.Errorf("b joins %t, the message arrived %d times, %d wait", joins, arrivals, a.holds.any.Load())
 			}
 			w.end()
 		})

@@ -35,9 +35,9 @@ const maxLimits = 3
 
 // pending is a shard that this node owns and does not use yet.
 type pending struct {
-	since time.Time
 	until time.Time
-	from  []string // who may still work on it
+	last  time.Time // until cannot be later
+	from  []string  // who may still work on it
 }
 
 func newHandoff(self string, limit time.Duration) *handoff {
@@ -62,7 +62,7 @@ func (h *handoff) change(prev, next *View, now time.Time) (gained, lost []uint16
 			delete(h.pending, shard)
 		case is && !was:
 			gained = append(gained, shard)
-			p := &pending{since: now, until: now.Add(h.limit)}
+			p := &pending{until: now.Add(h.limit), last: now.Add(maxLimits * h.limit)}
 			if !died {
 				p.from = slices.Clone(everyone)
 			}
@@ -77,8 +77,8 @@ func (h *handoff) change(prev, next *View, now time.Time) (gained, lost []uint16
 				return !there && name != h.self
 			})
 			p.add(added...)
-			if p.until = now.Add(h.limit); p.until.Sub(p.since) > maxLimits*h.limit {
-				p.until = p.since.Add(maxLimits * h.limit)
+			if p.until = now.Add(h.limit); p.until.After(p.last) {
+				p.until = p.last
 			}
 		}
 	}

@@ -34,11 +34,10 @@ type Pebble struct {
 // process, written by a newer carillon (call.ErrNewer), not a store, not readable.
 func Open(c Config) (*Pebble, error) {
 	c = c.withDefaults()
-	p := &Pebble{config: c, alarm: newAlarm(c)}
+	p := &Pebble{config: c, alarm: newAlarm(c), live: liveCalls{of: make(lists)}}
 	p.ended, p.err = p.alarm.ended, p.alarm.err
 	p.users = users{front: &p.front, lookup: p.lookupUsers}
 	p.space = &space{least: c.MinFreeBytes, free: c.FreeBytes, now: c.Now, logger: p.alarm.logger}
-	p.live.of = make(lists)
 	err := p.alarm.attempt(p.open)
 	if err == nil {
 		err = p.alarm.arm()

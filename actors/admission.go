@@ -119,7 +119,7 @@ func (g *Gateway) deliver(msg any) {
 		if missed {
 			g.missed()
 		} else {
-			g.sign(true)
+			g.sign(session.Seen{Silent: true})
 		}
 	}
 }

@@ -68,7 +68,9 @@ func (a *callActor) Receive(msg any) {
 	case moved:
 		a.rewatch(m)
 	}
-	a.touched = now
+	if !patient(msg) {
+		a.touched = now
+	}
 	a.settle()
 }
 
@@ -375,6 +377,7 @@ func (a *callActor) settle() {
 		return
 	}
 	a.enter(a.present())
+	a.host.Hurry(!a.state.Open()) // the last acknowledgement closes it
 	deadline := a.state.Deadline()
 	idle := a.touched.Add(idleAfter)
 	switch {

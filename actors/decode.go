@@ -122,7 +122,7 @@ func decodeOfGateway(kind uint8, body []byte, now time.Time) (arrival, bool) {
 	case kindSeen:
 		var m wire.NodeSeen
 		ok := proto.Unmarshal(body, &m) == nil
-		return forSession(m.GetUser(), session.Seen{Conn: connIn(m.GetConn()), Heard: m.GetHeard(), Silent: m.GetSilent()}, ok)
+		return forSession(m.GetUser(), seenIn(&m, now), ok)
 	case kindBroken:
 		var m wire.NodeBroken
 		ok := proto.Unmarshal(body, &m) == nil
@@ -135,6 +135,14 @@ func decodeOfGateway(kind uint8, body []byte, now time.Time) (arrival, bool) {
 }
 
 // decodeForSession reads what calls and other owners say to sessions.
+func seenIn(m *wire.NodeSeen, now time.Time) session.Seen {
+	s := session.Seen{Conn: connIn(m.GetConn()), Heard: m.GetHeard(), Silent: m.GetSilent()}
+	if m.GetAtUs() != 0 {
+		s.At = since(m.GetAtUs(), now)
+	}
+	return s
+}
+
 func decodeForSession(kind uint8, body []byte) (arrival, bool) {
 	switch kind {
 	case kindTell:

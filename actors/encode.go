@@ -46,7 +46,11 @@ func encodeForSession(user call.UserID, msg any) (kind uint8, body []byte, ok bo
 			After: uint64(m.After), Count: uint32(m.Count),
 		}
 	case session.Seen:
-		kind, out = kindSeen, &wire.NodeSeen{User: u, Conn: nodeConn(m.Conn), Heard: m.Heard, Silent: m.Silent}
+		seen := &wire.NodeSeen{User: u, Conn: nodeConn(m.Conn), Heard: m.Heard, Silent: m.Silent}
+		if !m.At.IsZero() {
+			seen.AtUs = m.At.UnixMicro()
+		}
+		kind, out = kindSeen, seen
 	case session.Broken:
 		kind, out = kindBroken, &wire.NodeBroken{User: u, Conn: nodeConn(m.Conn)}
 	case session.Logout:

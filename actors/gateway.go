@@ -149,7 +149,7 @@ func (g *Gateway) Handle(f *wire.ClientFrame) {
 		g.heartbeat(stage, b.Heartbeat)
 	case *wire.ClientFrame_InvitationReceipt:
 		if stage == online && g.grace.take(g.cfg.Now()) {
-			g.seen()
+			g.sign(session.Seen{At: g.cfg.Now()})
 			g.peers.ToCall(call.ID(b.InvitationReceipt.GetCallId()), &command{Command: call.Command{
 				Op: call.OpReceipt, User: g.user, Device: g.device,
 			}, Conn: g.conn})
@@ -172,14 +172,14 @@ func (g *Gateway) heartbeat(stage stage, h *wire.Heartbeat) {
 	g.out.Send(frame(&wire.ServerFrame{Body: &wire.ServerFrame_Heartbeat{Heartbeat: h}}))
 }
 
-func (g *Gateway) seen() { g.sign(false) }
+func (g *Gateway) seen() { g.sign(session.Seen{}) }
 
 // sign says that the device lives, or, silently, only how much it was given.
-func (g *Gateway) sign(silent bool) {
+func (g *Gateway) sign(m session.Seen) {
 	g.mu.Lock()
-	heard := g.heard
+	m.Conn, m.Heard = g.conn, g.heard
 	g.mu.Unlock()
-	g.peers.ToSession(g.user, session.Seen{Conn: g.conn, Heard: heard, Silent: silent})
+	g.peers.ToSession(g.user, m)
 }
 
 // request sends a request on its way, or refuses it: parameters first, then the rate (SPEC 4).
@@ -199,11 +199,11 @@ func (g *Gateway) request(f *wire.ClientFrame) {
 			r, hint = g.admit(f.GetRequestId(), newWork(msg), end)
 		}
 	}
-	if now := g.cfg.Now(); r == nil || r.Code != call.TooFrequent || now.Sub(g.shown) >= showAgain {
-		g.shown = now
-		g.seen()
-	}
 	if r != nil {
+		if now := g.cfg.Now(); r.Code != call.TooFrequent || now.Sub(g.shown) >= showAgain {
+			g.shown = now
+			g.seen()
+		}
 		if end != nil {
 			end(r.Code)
 		}
@@ -212,9 +212,11 @@ func (g *Gateway) request(f *wire.ClientFrame) {
 	}
 	switch m := msg.(type) {
 	case *envelope:
+		g.sign(session.Seen{At: m.At}) // the session will hear of the answer
 		g.name(m)
 		g.peers.ToCall(m.to, &m.command)
 	default:
+		g.seen()
 		g.peers.ToSession(g.user, m)
 	}
 }

@@ -74,11 +74,11 @@ func (t *table[K]) send(key K, msg any) {
 	if s.closed {
 		return
 	}
-	a := s.live[key]
-	if a == nil {
-		a = t.activate(s, key)
+	if a := s.live[key]; a != nil {
+		a.box.PostUserMessage(msg)
+		return
 	}
-	a.box.PostUserMessage(msg)
+	t.activate(s, key).box.post(msg, true)
 }
 
 // activate brings an actor to life; s is locked.
@@ -141,7 +141,7 @@ func (t *table[K]) stopped(a *activation[K]) {
 	}
 	successor := t.activate(s, a.key)
 	for _, msg := range left {
-		successor.box.PostUserMessage(msg)
+		successor.box.post(msg, true)
 	}
 	s.mu.Unlock()
 	exit(inside)

@@ -42,6 +42,7 @@ func (d *desk) Retire()                           { d.rests = true }
 func (d *desk) ToCall(_ call.ID, msg any)         { d.sent = append(d.sent, msg) }
 func (d *desk) ToSession(_ call.UserID, msg any)  { d.sent = append(d.sent, msg) }
 func (d *desk) ToGateway(_ session.Conn, msg any) { d.sent = append(d.sent, msg) }
+func (d *desk) Hurry(bool)                        {}
 func (d *desk) Epoch() uint64                     { d.lives++; return d.lives }
 func (d *desk) Resumed() time.Time                { return time.Time{} }
 func (d *desk) take() []any                       { out := d.sent; d.sent = nil; return out }

@@ -3,8 +3,11 @@ package actors
 import (
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"carillon/actors/session"
 )
 
 // mailbox is one activation's queue. It differs from protoactor's own in what a lookup table of activations needs:
@@ -20,13 +23,35 @@ type mailbox struct {
 	threads   actor.Dispatcher
 	work      func() // run, made once
 
+	hurry atomic.Bool // patient messages are handled at once
+
 	onPanic func(reason any, stack []byte)
 }
 
-// keepCap is how many slots of a drained queue are kept.
-const keepCap = 16
+const (
+	keepCap    = 16 // slots of a drained queue that are kept
+	maxPatient = 16 // messages that may wait for one that does not
+)
 
+// patient tells whether nobody waits for a message. Its receiver handles it together with the next one that somebody waits
+// for, or when it wakes by itself: a call does before it tells again what was not acknowledged, a session before it takes a
+// device for silent. A receiver in a hurry handles it at once.
+func patient(msg any) bool {
+	switch m := msg.(type) {
+	case told:
+		return true
+	case session.Seen:
+		return !m.At.IsZero()
+	}
+	return false
+}
+
+// PostUserMessage implements actor.Mailbox. A patient message waits for the next one that is not.
 func (m *mailbox) PostUserMessage(msg any) {
+	m.post(msg, !patient(msg))
+}
+
+func (m *mailbox) post(msg any, urgent bool) {
 	m.mu.Lock()
 	if len(m.user) == cap(m.user) && m.head > len(m.user)/2 { // reuse what is handled: a busy queue may never run dry
 		left := copy(m.user, m.user[m.head:])
@@ -34,6 +59,10 @@ func (m *mailbox) PostUserMessage(msg any) {
 		m.user, m.head = m.user[:left], 0
 	}
 	m.user = append(m.user, msg)
+	if !urgent && !m.hurry.Load() && len(m.user)-m.head < maxPatient {
+		m.mu.Unlock()
+		return
+	}
 	m.kick()
 }
 
@@ -76,14 +105,16 @@ func (m *mailbox) rest() []any {
 	return left
 }
 
+// run handles what there is, but not for ever.
 func (m *mailbox) run() {
-	for {
+	for range inARow {
 		msg, system, ok := m.next()
 		if !ok {
 			return
 		}
 		m.invoke(msg, system)
 	}
+	m.threads.Schedule(m.work)
 }
 
 // next takes the next message, system messages first; without one the run is over.

@@ -281,6 +281,7 @@ func TestCloseWaits(t *testing.T) {
 			running.Add(-1)
 		})
 	})
+	w.sys.workers.slots = 20
 	for key := range 20 {
 		w.send(key, "one")
 		w.send(key, "two")

@@ -91,6 +91,8 @@ type host interface {
 	Retire()
 	// Rest ends this activation after the present message, unless more have arrived; the next message starts another.
 	Rest()
+	// Hurry says whether messages that nobody waits for are to come at once; else they may come with the next one.
+	Hurry(on bool)
 	// Resumed is when the process last went on after it had stood still; zero if it never has.
 	Resumed() time.Time
 	// Epoch is a number that no other activation has had.

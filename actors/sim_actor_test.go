@@ -16,6 +16,8 @@ type simActor struct {
 	logic   receiver
 	box     []any
 	busy    bool // in the middle of a message
+	begun   bool // it has had a message
+	hurry   bool // patient messages are handled at once
 	gone    bool
 	resting bool
 	retired bool
@@ -85,8 +87,13 @@ func (a *simActor) step() {
 
 func (a *simActor) post(msg any) {
 	a.box = append(a.box, msg)
-	if !a.busy && len(a.box) == 1 {
-		a.msg, a.box = a.box[0], nil
+	first := !a.begun
+	a.begun = true
+	if patient(msg) && !first && !a.hurry && len(a.box) < maxPatient {
+		return
+	}
+	if !a.busy {
+		a.msg, a.box = a.box[0], a.box[1:]
 		a.busy, a.resting = true, false
 		a.step()
 	}
@@ -102,6 +109,7 @@ func (a *simActor) Resumed() time.Time {
 	}
 	return a.node.pausedUntil
 }
+func (a *simActor) Hurry(on bool) { a.hurry = on }
 func (a *simActor) Epoch() uint64 { return a.node.w.rng.Uint64() }
 
 func (a *simActor) WakeAt(t time.Time) {

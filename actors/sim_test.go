@@ -98,7 +98,7 @@ var plants = []plant{
 	{name: "a stale owner is not fenced", within: 40, kind: unfenced},
 	{name: "a restarted node forgets open calls", within: 300, kind: amnesia},
 	{name: "no command window", within: 20, apply: forgetCommands},
-	{name: "a deadline is not applied first", within: 40, apply: commandBeforeDeadline},
+	{name: "a deadline is not applied first", within: 100, apply: commandBeforeDeadline},
 	{name: "a lost tell is not repaired", within: 100, apply: tellOnce},
 	{name: "a switch of the main device is told to others", within: 40, apply: tellMoves},
 	{name: "an answered call is told to every device", within: 20, apply: tellAllDevices},

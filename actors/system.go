@@ -42,6 +42,7 @@ func NewSystem(cfg Config) *System {
 	s := &System{
 		cfg: cfg, connBase: rand.Uint64(), workers: newWorkers(), pulse: newPulse(cfg.Now), gateways: map[uint64]*Gateway{},
 	}
+	onWorkers := cfg.onWorkers(s.workers)
 	s.gate.open(&cfg)
 	warnings := slog.New(warner{cfg.Logger.Handler()}) // what protoactor does otherwise is nobody's business
 	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return warnings }))
@@ -51,14 +52,14 @@ func NewSystem(cfg Config) *System {
 	s.calls.enter = func(id call.ID) (*atomic.Int64, bool) { return s.enter(id.Shard()) }
 	s.calls.route = s.ToCall
 	s.calls.spawn = func(a *activation[call.ID]) {
-		spawn(s, a, "call", func(h host) receiver { return newCall(a.key, &s.cfg, h, s) })
+		spawn(s, a, "call", func(h host) receiver { return newCall(a.key, onWorkers, h, s) })
 	}
 	s.sessions = newTable(func(u call.UserID) uint64 { return maphash.String(seed, string(u)) }, cfg.Now)
 	s.sessions.owned = func(u call.UserID) bool { return s.owns(u.Shard()) }
 	s.sessions.enter = func(u call.UserID) (*atomic.Int64, bool) { return s.enter(u.Shard()) }
 	s.sessions.route = s.ToSession
 	s.sessions.spawn = func(a *activation[call.UserID]) {
-		spawn(s, a, "session", func(h host) receiver { return newSession(a.key, &s.cfg, h, s) })
+		spawn(s, a, "session", func(h host) receiver { return newSession(a.key, onWorkers, h, s) })
 	}
 	s.takeover = newTakeover(s)
 	return s
@@ -128,6 +129,7 @@ func (h *activationHost[K]) Now() time.Time     { return h.sys.cfg.Now() }
 func (h *activationHost[K]) WakeAt(t time.Time) { h.a.table.alarms.set(h.a.key, t) }
 func (h *activationHost[K]) Rest()              { h.rest = true }
 func (h *activationHost[K]) Retire()            { h.gone = true }
+func (h *activationHost[K]) Hurry(on bool)      { h.a.box.hurry.Store(on) }
 func (h *activationHost[K]) Resumed() time.Time { return h.sys.pulse.resumed() }
 func (h *activationHost[K]) Epoch() uint64      { return rand.Uint64() }
 

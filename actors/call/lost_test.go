@@ -27,6 +27,22 @@ func TestCallerHearsTheEndThoughHisCreationIsUnacknowledged(t *testing.T) {
 	}
 }
 
+// Acknowledgements that were at hand before it was time to tell again come one by one: none of them has others told again.
+func TestAcknowledgementsInARow(t *testing.T) {
+	p := newPlay(Common)
+	events, _ := p.step(p.command(OpInvite, "A1", "B"))
+	p.now = p.now.Add(retryAfter)
+	for _, u := range []UserID{"A", "B"} {
+		got, _ := p.step(Command{Op: OpTold, User: u, Seq: events[0].Seq})
+		if len(awake(got)) != 0 {
+			t.Errorf("with the word of %s: told again %+v", u, awake(got))
+		}
+	}
+	if got, _ := p.step(Command{Op: OpTick}); len(awake(got)) != 0 {
+		t.Errorf("told again %+v", awake(got))
+	}
+}
+
 func TestCallerHearsEndedThoughHisCreationIsUnacknowledged(t *testing.T) {
 	p := newPlay(Advanced)
 	_, _ = p.step(p.command(OpInvite, "A1", "B"))

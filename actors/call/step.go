@@ -19,7 +19,9 @@ func (t *turn) step(c Command) (State, []Event, error) {
 	t.applyDue()
 	err := t.apply(c)
 	t.emit()
-	t.repeat()
+	if c.Op != OpTold { // there may be more of these at hand
+		t.repeat()
+	}
 	t.watch()
 	t.close()
 	if t.durable {

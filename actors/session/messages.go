@@ -1,6 +1,10 @@
 package session
 
-import "carillon/actors/call"
+import (
+	"time"
+
+	"carillon/actors/call"
+)
 
 // What a session hears. Each is a value; byte slices are never written after they were handed over.
 type (
@@ -27,6 +31,7 @@ type (
 		Conn   Conn
 		Heard  uint64 // the number of the last Deliver or Welcome that has arrived
 		Silent bool
+		At     time.Time // when it was given, if nobody waits for it to be heard; zero: now
 	}
 	// Broken is the end of a connection without a logout.
 	Broken struct{ Conn Conn }

@@ -338,6 +338,19 @@ var rules = []script{
 > word 1 c2 seq=4 T -
   c2 is welcome, 1[T;]
 `},
+	{"a sign of life that was not waited for counts from when it was given, and is never older than another", `
+> login d1 c1
+  c1 is welcome
+> wait 30s
+> seen c1 1 20s
+> state
+  online, 1 connected, next in 15s
+> seen c1 1 25s
+> state
+  online, 1 connected, next in 15s
+> late 20s
+  c1 hung up, silent
+`},
 	{"a connection that the session does not know must log in again", `
 > seen c7
   c7 recalled

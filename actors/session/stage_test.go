@@ -190,7 +190,11 @@ func (s *stage) message(words []string) any {
 		}
 	case "seen", "silent":
 		m := Seen{Conn: conn(arg[0]), Silent: words[0] == "silent"}
-		if len(arg) > 1 {
+		switch {
+		case len(arg) > 2: // some time ago
+			m.At = s.now.Add(-s.duration(arg[2]))
+			fallthrough
+		case len(arg) > 1:
 			m.Heard = s.number(arg[1])
 		}
 		return m

@@ -66,8 +66,12 @@ func (t *turn) see(m Seen) {
 	if d.heard = max(d.heard, m.Heard); d.heard >= d.sent {
 		d.audit = 0
 	}
-	if !m.Silent {
+	switch {
+	case m.Silent:
+	case m.At.IsZero():
 		d.seen = t.now
+	default:
+		d.seen = max(d.seen, min(t.now, call.At(m.At)))
 	}
 }
 

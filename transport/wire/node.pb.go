@@ -736,13 +736,15 @@ func (x *NodeList) GetCount() uint32 {
 	return 0
 }
 
-// To a session: a sign of life (unless it is silent), and how many numbered messages have arrived.
+// To a session: a sign of life (unless it is silent), and how many numbered messages have arrived. One that says when it was
+// is not waited for.
 type NodeSeen struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	Conn          *NodeConn              `protobuf:"bytes,2,opt,name=conn,proto3" json:"conn,omitempty"`
 	Heard         uint64                 `protobuf:"varint,3,opt,name=heard,proto3" json:"heard,omitempty"`
 	Silent        bool                   `protobuf:"varint,4,opt,name=silent,proto3" json:"silent,omitempty"`
+	AtUs          int64                  `protobuf:"varint,5,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -803,6 +805,13 @@ func (x *NodeSeen) GetSilent() bool {
 		return x.Silent
 	}
 	return false
+}
+
+func (x *NodeSeen) GetAtUs() int64 {
+	if x != nil {
+		return x.AtUs
+	}
+	return 0
 }
 
 // To a session: the end of a connection without a logout.
@@ -1940,12 +1949,13 @@ const file_node_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\x04R\trequestId\x12\x13\n" +
 	"\x05at_us\x18\x05 \x01(\x03R\x04atUs\x12\x14\n" +
 	"\x05after\x18\x06 \x01(\x04R\x05after\x12\x14\n" +
-	"\x05count\x18\a \x01(\rR\x05count\"w\n" +
+	"\x05count\x18\a \x01(\rR\x05count\"\x8c\x01\n" +
 	"\bNodeSeen\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12)\n" +
 	"\x04conn\x18\x02 \x01(\v2\x15.carillon.v1.NodeConnR\x04conn\x12\x14\n" +
 	"\x05heard\x18\x03 \x01(\x04R\x05heard\x12\x16\n" +
-	"\x06silent\x18\x04 \x01(\bR\x06silent\"K\n" +
+	"\x06silent\x18\x04 \x01(\bR\x06silent\x12\x13\n" +
+	"\x05at_us\x18\x05 \x01(\x03R\x04atUs\"K\n" +
 	"\n" +
 	"NodeBroken\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12)\n" +

@@ -120,6 +120,7 @@ func (c *committer) write(e *entry, r room, now call.Millis) error {
 		c.remove(recordKey(c.key[:0], was.place, e.id))
 	}
 	if e.closed && was.place != apart {
+		c.p.closed.add(e.id)
 		c.set(retentionKey(c.key[:0], now, e.id), nil)
 	}
 	c.list(e)
@@ -175,14 +176,18 @@ func (c *committer) expire(e *entry) error {
 	c.remove(recordKey(c.key[:0], apart, e.id))
 	c.remove(retentionKey(c.key[:0], e.expired, e.id))
 	c.latest[e.id] = standing{}
+	c.p.closed.lose()
 	return nil
 }
 
 // standing is what the store holds of a call, the group under way included. Nobody else writes, so what is remembered needs no
-// reading; only among the closed calls there are too many for that.
+// reading; of the closed calls there are too many for that, but most new IDs are known not to be among them.
 func (c *committer) standing(id call.ID) (standing, error) {
 	if s, ok := c.latest[id]; ok {
 		return s, nil
+	}
+	if !c.p.closed.perhaps(id) {
+		return standing{}, nil
 	}
 	c.key = recordKey(c.key[:0], apart, id)
 	b, closer, err := c.p.db.Get(c.key)

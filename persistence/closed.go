@@ -157,21 +157,21 @@ func (p *Pebble) readClosed(ctx context.Context, s *idSet) (read int, err error)
 	lower, upper := []byte{keyRetention}, []byte{keyRetention + 1}
 	for ; ; runtime.Gosched() {
 		n := 0
-		var last []byte
+		var next []byte
 		err := p.reading(ctx, 0, func() error {
 			return p.scan(lower, upper, func(key, _ []byte) (bool, error) {
 				s.set(idOf(key))
 				if n++; n < scanChunk {
 					return true, ctx.Err()
 				}
-				last = append([]byte(nil), key...)
+				next = append(append(next, key...), 0)
 				return false, nil
 			})
 		})
 		read += n
-		if err != nil || last == nil {
+		if err != nil || next == nil {
 			return read, err
 		}
-		lower = append(last, 0)
+		lower = next
 	}
 }

@@ -273,9 +273,10 @@ func midway(t *testing.T) *Pebble {
 	}
 	c := p.committer
 	c.group, _ = c.take(c.group, p.drop)
-	if err := c.write(e, roomForAll, 0); err != nil {
+	if err := c.write(e, roomForAll); err != nil {
 		t.Fatal(err)
 	}
+	c.listClosed(0)
 	p.sweeper = startSweeper(p.config, p.surveyClosed, p.tend)
 	synctest.Wait()
 	if !p.closed.due() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -25,6 +26,7 @@ type committer struct {
 	latest map[call.ID]standing // the open calls as last written, and all that the group under way has written
 	key    []byte
 	group  []*entry
+	ending []call.ID // those that the group closes
 }
 
 func newCommitter(p *Pebble, open map[call.ID]standing) *committer {
@@ -82,17 +84,17 @@ func (c *committer) refuse(err error) {
 func (c *committer) commit() error {
 	c.batch.Reset()
 	room, _ := c.p.space.left()
-	now := call.At(c.p.config.Now())
 	for _, e := range c.group {
 		switch e.task {
 		case write:
-			e.err = c.write(e, room, now)
+			e.err = c.write(e, room)
 		case register:
 			e.err = c.register(e, room)
 		case expire:
 			e.err = c.expire(e)
 		}
 	}
+	c.listClosed(call.At(c.p.config.Now()))
 	if err := c.batch.Commit(pebble.Sync); err != nil {
 		return err
 	}
@@ -104,7 +106,7 @@ func (c *committer) commit() error {
 	return nil
 }
 
-func (c *committer) write(e *entry, r room, now call.Millis) error {
+func (c *committer) write(e *entry, r room) error {
 	if r == roomForNothing || (r == roomForUpdates && e.prev == 0) {
 		return errNoRoom
 	}
@@ -120,11 +122,22 @@ func (c *committer) write(e *entry, r room, now call.Millis) error {
 		c.remove(recordKey(c.key[:0], was.place, e.id))
 	}
 	if e.closed && was.place != apart {
-		c.set(retentionKey(c.key[:0], now, e.id), nil)
+		c.p.closed.add(e.id)
+		c.ending = append(c.ending, e.id)
 	}
 	c.list(e)
 	c.latest[e.id] = standing{e.home(), e.next}
 	return nil
+}
+
+// listClosed writes the retention rows of the group one after another: each then finds its place in the memory table, among all
+// others, beside the one before. They come behind the deletions of such rows, too.
+func (c *committer) listClosed(now call.Millis) {
+	slices.Sort(c.ending)
+	for _, id := range c.ending {
+		c.set(retentionKey(c.key[:0], now, id), nil)
+	}
+	c.ending = c.ending[:0]
 }
 
 // list writes the rows that come and go.
@@ -175,14 +188,18 @@ func (c *committer) expire(e *entry) error {
 	c.remove(recordKey(c.key[:0], apart, e.id))
 	c.remove(retentionKey(c.key[:0], e.expired, e.id))
 	c.latest[e.id] = standing{}
+	c.p.closed.lose()
 	return nil
 }
 
 // standing is what the store holds of a call, the group under way included. Nobody else writes, so what is remembered needs no
-// reading; only among the closed calls there are too many for that.
+// reading; of the closed calls there are too many for that, but most new IDs are known not to be among them.
 func (c *committer) standing(id call.ID) (standing, error) {
 	if s, ok := c.latest[id]; ok {
 		return s, nil
+	}
+	if !c.p.closed.perhaps(id) {
+		return standing{}, nil
 	}
 	c.key = recordKey(c.key[:0], apart, id)
 	b, closer, err := c.p.db.Get(c.key)

@@ -211,3 +211,39 @@ func TestCloseCommitsWhatWaits(t *testing.T) {
 	again := closing(t, mustOpen(t, Config{FS: d.mem.CrashClone(exactly)}))
 	same(t, "both", len(openCalls(t, again)), 2)
 }
+
+// TestClosedAgainInOneGroup: a call is deleted, and one with its ID is closed in the same group and at the same instant. Its
+// retention row stays.
+func TestClosedAgainInOneGroup(t *testing.T) {
+	p, _, g, first, release := held(t)
+	now := p.config.Now()
+	release()
+	a := ringing(4, 0, "ann", "bob")
+	closed(&a)
+	if err := errors.Join(<-first, p.Save(t.Context(), []call.Transition{create(a)})[0]); err != nil {
+		t.Fatal(err)
+	}
+	d := p.config.FS.(*disk)
+	release = d.hold()
+	t.Cleanup(release)
+	stuck := saving(t.Context(), p, create(ringing(6, 0, "ann", "bob")))
+	d.reached(t)
+	deleted := make(chan error, 1)
+	go func() {
+		n, err := p.expire(context.Background(), [][]byte{retentionKey(nil, call.At(now), 4)})
+		if err == nil && n != 1 {
+			err = errors.New("it isn't deleted")
+		}
+		deleted <- err
+	}()
+	until(t, func() bool { return p.Queued() == 2 })
+	again := saving(t.Context(), p, create(a))
+	until(t, func() bool { return p.Queued() == 3 })
+	release()
+	if err := errors.Join(<-stuck, <-deleted, <-again); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool { return len(g.seen()) == 4 })
+	same(t, "groups", g.seen(), []int{1, 1, 1, 2})
+	consistent(t, p)
+}

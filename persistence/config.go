@@ -18,6 +18,8 @@ const (
 	maxPending    = 256      // calls that PendingFor gives
 	scanChunk     = 1024     // calls that OpenCalls holds at once
 	sweepChunk    = 256      // calls that Sweep deletes at once
+	minClosedBits = 1 << 25  // by which new calls are told from closed ones (4 MiB), at first
+	maxClosedBits = 1 << 29  // and at most (64 MiB)
 	maxKnownUsers = 65536    // registered users remembered in memory
 	keptBuffer    = 64 << 10 // bytes; a larger encoding buffer isn't kept for reuse
 	spaceInterval = time.Second

@@ -48,7 +48,7 @@ func NewMemory(c Config) *Memory {
 		rows:   map[table]lists{history: {}, pending: {}},
 		users:  make(map[call.UserID]struct{}),
 	}
-	m.sweeper = startSweeper(m.config, m.sweep)
+	m.sweeper = startSweeper(m.config, nil, m.sweep)
 	return m
 }
 

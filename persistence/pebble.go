@@ -25,6 +25,7 @@ type Pebble struct {
 	front
 	users
 	live      liveCalls
+	closed    closedCalls
 	committer *committer
 	running   sync.WaitGroup // the committer
 	sweeper   *sweeper
@@ -33,6 +34,17 @@ type Pebble struct {
 // Open opens the store in c.Dir, making the directory when it is missing. Errors name the directory: in use by another
 // process, written by a newer carillon (call.ErrNewer), not a store, not readable.
 func Open(c Config) (*Pebble, error) {
+	p, err := openQuiet(c)
+	if err != nil {
+		return nil, err
+	}
+	p.running.Go(p.committer.run)
+	p.sweeper = startSweeper(p.config, p.surveyClosed, p.tend)
+	return p, nil
+}
+
+// openQuiet opens a store in which nothing runs yet.
+func openQuiet(c Config) (*Pebble, error) {
 	c = c.withDefaults()
 	p := &Pebble{config: c, alarm: newAlarm(c), live: liveCalls{of: make(lists)}}
 	p.ended, p.err = p.alarm.ended, p.alarm.err
@@ -49,8 +61,6 @@ func Open(c Config) (*Pebble, error) {
 		return nil, fmt.Errorf("persistence.dir %s: %w", c.Dir, err)
 	}
 	p.queue = p.committer.queue
-	p.running.Go(p.committer.run)
-	p.sweeper = startSweeper(c, p.sweep)
 	return p, nil
 }
 
@@ -96,7 +106,7 @@ func (p *Pebble) options() *pebble.Options {
 		BytesPerSync:          64 << 10, // a flush must not stand in the way of the log
 	}
 	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // a creation asks for a record that isn't there
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // a creation may ask for a record that isn't there
 	}
 	o.WithFSDefaults() // watches for slow operations
 	return o

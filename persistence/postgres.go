@@ -49,7 +49,7 @@ func OpenPostgres(c Config) (*Postgres, error) {
 	p.life, p.kill = context.WithCancel(context.Background())
 	p.queue = newQueue(maxSharedBytes, pace{least: sharedPace, each: ownPace, most: maxPace})
 	p.running.Go(newScribe(p, p.queue).run)
-	p.sweeper = startSweeper(c, p.sweep)
+	p.sweeper = startSweeper(c, nil, p.sweep)
 	p.pulse.start(func(ctx context.Context) error { return p.pool.Ping(ctx) })
 	return p, nil
 }

@@ -10,18 +10,21 @@ import (
 	"carillon/actors/call"
 )
 
-// sweeper runs a sweep at every interval until it is stopped.
+// sweeper runs a sweep at every interval until it is stopped. What a store has to do first, if anything, it does at once.
 type sweeper struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-func startSweeper(c Config, sweep func(ctx context.Context, now time.Time) (int, error)) *sweeper {
+func startSweeper(c Config, first func(ctx context.Context), sweep func(ctx context.Context, now time.Time) (int, error)) *sweeper {
 	s := &sweeper{done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	go func() {
 		defer close(s.done)
+		if first != nil {
+			first(s.ctx)
+		}
 		tick := time.NewTicker(c.SweepInterval)
 		defer tick.Stop()
 		for {
@@ -74,6 +77,13 @@ func (p *Pebble) sweep(ctx context.Context, now time.Time) (deleted int, err err
 		lower = append(lower[:0], keys[len(keys)-1]...)
 		lower = append(lower, 0)
 	}
+}
+
+// tend is what is due at every interval.
+func (p *Pebble) tend(ctx context.Context, now time.Time) (deleted int, err error) {
+	deleted, err = p.sweep(ctx, now)
+	p.surveyClosed(ctx)
+	return deleted, err
 }
 
 // expire has the committer delete the calls of some retention rows: it is the only one who writes.

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"log/slog"
+	"sync"
 	"time"
 
 	"carillon/actors/call"
@@ -31,6 +32,9 @@ type Config struct {
 	// Wait says how long work waited for a processor since it was last asked; nil: not known. Only one goroutine asks at a time.
 	Wait  func() time.Duration
 	Watch Observer // the zero value observes nothing
+
+	patience *patience  // nil: nobody shares
+	macs     *sync.Pool // of hash.Hash, with Secret; nil: none are kept
 }
 
 // Limits bound what one request may carry and how many may come (SPEC 4). Sizes are in bytes.
@@ -56,9 +60,6 @@ type Observer struct {
 	Repaired  func(how string)                                    // something lost was made good: "tell", "recall", "gap"
 	Unknown   func()                                              // a message of another node that this version does not know
 }
-
-// saveTimeout bounds how long an actor waits for its store; after it the outcome is unknown.
-const saveTimeout = 5 * time.Second
 
 // idleAfter is how long a quiet call or session stays in memory.
 const idleAfter = time.Minute

@@ -2,6 +2,8 @@ package actors
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
@@ -42,7 +44,8 @@ func NewSystem(cfg Config) *System {
 	s := &System{
 		cfg: cfg, connBase: rand.Uint64(), workers: newWorkers(), pulse: newPulse(cfg.Now), gateways: map[uint64]*Gateway{},
 	}
-	onWorkers := cfg.onWorkers(s.workers)
+	s.cfg.macs = &sync.Pool{New: func() any { return hmac.New(sha256.New, cfg.Secret) }}
+	onWorkers := s.cfg.onWorkers(s.workers)
 	s.gate.open(&cfg)
 	warnings := slog.New(warner{cfg.Logger.Handler()}) // what protoactor does otherwise is nobody's business
 	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return warnings }))

@@ -184,5 +184,6 @@ func (c Config) onWorkers(w *workers) *Config {
 	if c.Users != nil {
 		c.Users = awaitedUsers{c.Users, w}
 	}
+	c.patience = &patience{}
 	return &c
 }

@@ -247,3 +247,35 @@ type dispatcher func(run func())
 
 func (d dispatcher) Schedule(run func()) { d(run) }
 func (d dispatcher) Throughput() int     { return 1 }
+
+// TestSharedPatience: who begins to wait at about the same time shares a context, which ends after saveTimeout or a little
+// later; who has one of his own keeps it.
+func TestSharedPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &patience{}
+		first, end := p.limit(context.Background(), time.Now())
+		end() // for himself only
+		time.Sleep(sharedFor - time.Millisecond)
+		second, _ := p.limit(context.Background(), time.Now())
+		time.Sleep(time.Millisecond)
+		third, _ := p.limit(context.Background(), time.Now())
+		if first != second || second == third {
+			t.Errorf("shared %v, %v; want true, false", first == second, second == third)
+		}
+		time.Sleep(saveTimeout)
+		if first.Err() == nil || third.Err() != nil {
+			t.Errorf("after saveTimeout: %v, %v", first.Err(), third.Err())
+		}
+		time.Sleep(sharedFor + time.Millisecond)
+		if third.Err() != context.DeadlineExceeded {
+			t.Errorf("in the end: %v", third.Err())
+		}
+		own, stop := context.WithCancel(context.Background())
+		got, end := p.limit(own, time.Now())
+		stop()
+		if got.Err() != context.Canceled {
+			t.Errorf("one's own: %v", got.Err())
+		}
+		end()
+	})
+}

@@ -1,23 +1,47 @@
 package call
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // Scratch is memory that the steps of one call use in turn, for an owner who keeps no state but the last one.
 type Scratch struct {
 	users  [2][]Participant
-	events []Event
+	events *[]Event // nil: none since Forget
 }
 
+// spareEvents are shared by all calls: they need them only from a step to what it tells.
+var spareEvents = sync.Pool{New: func() any { return new([]Event) }}
+
+const maxSpareEvents = 64 // a longer slice is left to the collector
+
 // Step is Step with the memory of earlier steps: of the states that came from here only s is still good after it, and the
-// next State; of the events only those that it returns.
+// next State; of the events only those that it returns, until Forget.
 func (m *Scratch) Step(s State, c Command, now time.Time) (State, []Event, error) {
-	clear(m.events)
-	t := turn{s: s, now: At(now), events: m.events[:0]}
+	if m.events == nil {
+		m.events = spareEvents.Get().(*[]Event)
+	}
+	clear(*m.events)
+	t := turn{s: s, now: At(now), events: (*m.events)[:0]}
 	t.s.Users = append(m.spare(s.Users), s.Users...)
 	next, events, err := t.step(c)
 	m.keep(next.Users)
-	m.events = events
+	*m.events = events
 	return next, events, err
+}
+
+// Forget gives the events of the last step back.
+func (m *Scratch) Forget() {
+	if m.events == nil {
+		return
+	}
+	clear(*m.events)
+	if cap(*m.events) <= maxSpareEvents {
+		*m.events = (*m.events)[:0]
+		spareEvents.Put(m.events)
+	}
+	m.events = nil
 }
 
 // spare is room for users, and not where they are.

@@ -30,6 +30,9 @@ func TestScratchIsNotSeen(t *testing.T) {
 			if !reflect.DeepEqual(mine, p.s) {
 				t.Fatalf("%s with scratch has changed the state that it was given", c.Op)
 			}
+			if rapid.Bool().Draw(t, "told") {
+				scratch.Forget()
+			}
 			switch rapid.SampledFrom([]string{"saved", "saved", "not saved", "loaded"}).Draw(t, "then") {
 			case "saved":
 				p.s, mine = want, got

@@ -12,7 +12,7 @@ import (
 // A command whose ID is remembered changes nothing and gives its first outcome again. The error is a *Refusal or nil; a
 // refused user command leaves its outcome in the state, unless the call has ended or does not exist.
 func Step(s State, c Command, now time.Time) (State, []Event, error) {
-	return new(Scratch).Step(s, c, now)
+	return new(Scratch).Step(s, c, now) // whose events nobody gives back
 }
 
 func (t *turn) step(c Command) (State, []Event, error) {

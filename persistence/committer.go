@@ -31,7 +31,7 @@ type committer struct {
 
 func newCommitter(p *Pebble, open map[call.ID]standing) *committer {
 	return &committer{
-		queue:  newQueue(maxGroupBytes, pace{each: ownPace, most: maxPace}),
+		queue:  newQueue(maxGroupBytes, pace{0, maxPace, busyFlow, fullFlow}),
 		p:      p,
 		batch:  p.db.NewBatch(),
 		latest: open,

@@ -24,9 +24,10 @@ const (
 	keptBuffer    = 64 << 10 // bytes; a larger encoding buffer isn't kept for reuse
 	spaceInterval = time.Second
 	patientWait   = 10 * time.Millisecond   // how long a transition that nobody waits for looks for company
-	ownPace       = 120 * time.Microsecond  // between the beginnings of two commits, for each entry in the first
-	maxPace       = 3 * time.Millisecond    // and at most
-	sharedPace    = 1500 * time.Microsecond // and at least, with Postgres
+	sharedPace    = 1500 * time.Microsecond // between the beginnings of two commits, with Postgres
+	maxPace       = 3 * time.Millisecond    // and with much to do, with any store
+	busyFlow      = 4500                    // entries per second up to which there is little to do
+	fullFlow      = 8000                    // and from which there is much
 	closeTimeout  = 5 * time.Second         // how long Close waits for a commit on a disk that has failed
 	slowDisk      = 5 * time.Second         // an operation of the file system that takes longer is reported
 )

@@ -47,7 +47,7 @@ func OpenPostgres(c Config) (*Postgres, error) {
 	p.err = func() error { return nil }
 	p.users = users{front: &p.front, lookup: p.lookupUsers}
 	p.life, p.kill = context.WithCancel(context.Background())
-	p.queue = newQueue(maxSharedBytes, pace{least: sharedPace, each: ownPace, most: maxPace})
+	p.queue = newQueue(maxSharedBytes, pace{sharedPace, maxPace, busyFlow, fullFlow})
 	p.running.Go(newScribe(p, p.queue).run)
 	p.sweeper = startSweeper(c, nil, p.sweep)
 	p.pulse.start(func(ctx context.Context) error { return p.pool.Ping(ctx) })

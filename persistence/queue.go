@@ -33,14 +33,34 @@ type entry struct {
 	withdrawn bool // its owner has gone before it was taken
 }
 
-// pace is how long a committer waits after the beginning of a group before it begins the next: the longer the more the group
-// held. Where groups cost what they cost, whatever is in them, few large ones are wanted when much comes; when little comes,
-// a wait has no company to show for it. So at up to one entry per each they follow each other at once, beyond they settle at
-// most.
-type pace struct{ least, each, most time.Duration }
+// pace is how long a committer waits from the beginning of a group to the next. Groups cost what they cost, whatever is in them:
+// where much comes few large ones are wanted; where little comes, a wait has no company to show for it. So the wait grows from
+// least, up to busy entries a second, to most, from full on.
+type pace struct {
+	least, most time.Duration
+	busy, full  float64 // entries per second
+}
 
-// after is the wait after a group of n.
-func (p pace) after(n int) time.Duration { return min(max(p.least, time.Duration(n)*p.each), p.most) }
+// at is the wait at a rate.
+func (p pace) at(rate float64) time.Duration {
+	grown := (rate - p.busy) / max(1, p.full-p.busy)
+	return p.least + time.Duration(float64(p.most-p.least)*min(max(0, grown), 1))
+}
+
+// flow is how many entries come per second, lately.
+type flow struct {
+	rate float64
+	at   time.Time
+}
+
+const flowTime = 50 * time.Millisecond // over which a rate is taken
+
+// note counts entries that have come since the last note.
+func (f *flow) note(n int, now time.Time) {
+	since := now.Sub(f.at)
+	f.rate = (f.rate*flowTime.Seconds() + float64(n)) / (flowTime + since).Seconds()
+	f.at = now
+}
 
 // queue holds entries in the order of their coming until the committer takes them, and knows the group that is under way.
 type queue struct {
@@ -48,7 +68,7 @@ type queue struct {
 	pace  pace // between the beginnings of two groups, unless the second is full
 
 	began time.Time   // the committer's own: the last group
-	size  int         // the committer's own: of the last group
+	flow  flow        // the committer's own
 	timer *time.Timer // the committer's own
 
 	mu      sync.Mutex
@@ -137,7 +157,7 @@ func (q *queue) wait() bool {
 			continue
 		}
 		now := time.Now()
-		next := q.began.Add(q.pace.after(q.size))
+		next := q.began.Add(q.pace.at(q.flow.rate))
 		switch {
 		case urgent > 0:
 		case alone.IsZero():
@@ -178,7 +198,8 @@ func (q *queue) grab(group []*entry, drop func(*entry)) []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	group = q.gather(group[:0], drop)
-	if q.size = len(group); q.size > 0 {
+	q.flow.note(len(group), q.began)
+	if len(group) > 0 {
 		q.flying, q.landed = group, make(chan struct{})
 	}
 	return group

@@ -43,7 +43,7 @@ func patient() *entry { return &entry{change: change{patient: true}} }
 // TestPace: a lone transition goes at once, the next not before the pace allows, and then with all that has come.
 func TestPace(t *testing.T) {
 	const ms = time.Millisecond
-	inQueue(t, pace{2 * ms, 0, 2 * ms}, func(q *queue, taken <-chan group) {
+	inQueue(t, pace{least: 2 * ms, most: 2 * ms}, func(q *queue, taken <-chan group) {
 		time.Sleep(5 * ms)
 		q.push(urgent())
 		same(t, "alone", <-taken, group{1, 5 * ms})
@@ -58,20 +58,19 @@ func TestPace(t *testing.T) {
 	})
 }
 
-// TestPaceGrows: the more a group held, the longer the next one looks for company. At a rate below one entry per each there is
-// none to be had, above it groups settle at the longest pace.
+// TestPaceGrows: the more comes, the longer a group looks for company; when little comes it goes at once, also after much came.
 func TestPaceGrows(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tc := range []struct {
-		gap, want time.Duration // between two entries; between two groups, at last
+		gap, least, most time.Duration // between two entries; between two groups, at last
 	}{
-		{ms * 3 / 2, ms * 3 / 2},
-		{ms / 2, 3 * ms},
-		{ms / 8, 3 * ms},
+		{ms * 3 / 2, ms * 3 / 2, ms * 3 / 2},
+		{ms * 2 / 3, ms * 4 / 3, ms * 2}, // half-way
+		{ms / 8, 3 * ms, 3 * ms},
 	} {
-		inQueue(t, pace{each: ms, most: 3 * ms}, func(q *queue, taken <-chan group) {
+		inQueue(t, pace{0, 3 * ms, 1000, 2000}, func(q *queue, taken <-chan group) {
 			var began []time.Duration
-			for range 80 {
+			for range 1000 {
 				q.push(urgent())
 				time.Sleep(tc.gap)
 				synctest.Wait()
@@ -80,22 +79,38 @@ func TestPaceGrows(t *testing.T) {
 				}
 			}
 			last := len(began) - 1
-			same(t, "between two groups", began[last]-began[last-1], tc.want)
-			time.Sleep(10 * ms)
+			if got := began[last] - began[last-1]; got < tc.least || got > tc.most {
+				t.Errorf("one each %v: %v between two groups, not %v to %v", tc.gap, got, tc.least, tc.most)
+			}
+			time.Sleep(time.Second)
 			for len(taken) > 0 {
 				<-taken
 			}
-			at := time.Now()
-			q.push(urgent())
-			<-taken
-			same(t, "a lone one waits", time.Since(at), time.Duration(0))
+			for range 10 {
+				at := time.Now()
+				q.push(urgent())
+				<-taken
+				same(t, "a lone one waits", time.Since(at), time.Duration(0))
+				time.Sleep(2 * ms)
+			}
 		})
 	}
 }
 
+// TestPaceAt: between its two rates a pace is on the line between its two waits, outside on these.
+func TestPaceAt(t *testing.T) {
+	p := pace{time.Millisecond, 3 * time.Millisecond, 1000, 3000}
+	for rate, want := range map[float64]time.Duration{
+		0: time.Millisecond, 1000: time.Millisecond, 1500: 1500 * time.Microsecond, 3000: 3 * time.Millisecond, 1e9: 3 * time.Millisecond,
+	} {
+		same(t, "wait", p.at(rate), want)
+	}
+	same(t, "a fixed one", pace{least: time.Second, most: time.Second}.at(5), time.Second)
+}
+
 // TestFullGroupDoesNotWait: the pace doesn't bound how much is written.
 func TestFullGroupDoesNotWait(t *testing.T) {
-	inQueue(t, pace{time.Hour, 0, time.Hour}, func(q *queue, taken <-chan group) {
+	inQueue(t, pace{least: time.Hour, most: time.Hour}, func(q *queue, taken <-chan group) {
 		q.push(urgent())
 		same(t, "alone", <-taken, group{1, 0})
 		time.Sleep(time.Minute)
@@ -111,7 +126,7 @@ func TestFullGroupDoesNotWait(t *testing.T) {
 // TestPatience: who is patient goes with the first who isn't, and after patientWait alone.
 func TestPatience(t *testing.T) {
 	const ms = time.Millisecond
-	inQueue(t, pace{2 * ms, 0, 2 * ms}, func(q *queue, taken <-chan group) {
+	inQueue(t, pace{least: 2 * ms, most: 2 * ms}, func(q *queue, taken <-chan group) {
 		time.Sleep(5 * ms)
 		q.push(patient())
 		time.Sleep(ms)

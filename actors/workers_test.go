@@ -262,7 +262,7 @@ func TestSharedPatience(t *testing.T) {
 		if first != second || second == third {
 			t.Errorf("shared %v, %v; want true, false", first == second, second == third)
 		}
-		time.Sleep(saveTimeout)
+		time.Sleep(saveTimeout + time.Millisecond)
 		if first.Err() == nil || third.Err() != nil {
 			t.Errorf("after saveTimeout: %v, %v", first.Err(), third.Err())
 		}

@@ -19,7 +19,7 @@ const (
 	relayTime    = 6 * time.Second
 	nearFull     = 0.95 // of the capacity, at which hardly anything is refused
 	tooMuch      = 0.95 // what is offered next when something failed, of what was offered
-	sharedLoad   = 0.28 // of the capacity on one node, which three nodes on the same processor can do
+	sharedLoad   = 0.25 // of the capacity on one node, which three nodes on the same processor can do
 	storedLoad   = 0.55 // of it: near saturation with PostgreSQL on the same processor
 )
 

@@ -24,7 +24,7 @@ const (
 	keptBuffer    = 64 << 10 // bytes; a larger encoding buffer isn't kept for reuse
 	spaceInterval = time.Second
 	patientWait   = 10 * time.Millisecond   // how long a transition that nobody waits for looks for company
-	sharedPace    = 1500 * time.Microsecond // between the beginnings of two commits, with Postgres
+	sharedPace    = 2500 * time.Microsecond // between the beginnings of two commits, with Postgres
 	maxPace       = 3 * time.Millisecond    // and with much to do, with any store
 	busyFlow      = 4500                    // entries per second up to which there is little to do
 	fullFlow      = 8000                    // and from which there is much

@@ -39,7 +39,7 @@ type part struct {
 
 // parts in the order in which they are measured.
 var parts = []part{
-	{"overload", "the capacity, and what becomes of twice as much", 40 * time.Second, (*benchmark).measureOverload},
+	{"overload", "the capacity, and what becomes of twice as much", 60 * time.Second, (*benchmark).measureOverload},
 	{"setup", "call set-ups near saturation and at half load, and the bare relay", 110 * time.Second, (*benchmark).measureSetup},
 	{"postgres", "one node on PostgreSQL, and three", 50 * time.Second, (*benchmark).measurePostgres},
 	{"idle", "memory of 10,000 devices", 25 * time.Second, (*benchmark).measureIdle},

@@ -14,7 +14,7 @@ import (
 const (
 	maxOverload = 10
 	quickStep   = time.Second // on the way up
-	longStep    = 3 * time.Second
+	longStep    = 4 * time.Second
 	stepFactor  = 1.4
 	stepTries   = 2 // a machine may be busy with something else
 	halvings    = 3 // of what lies between a rate that was kept up with and the next, 40 percent: 4 are left

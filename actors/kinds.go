@@ -24,5 +24,8 @@ const (
 	kindAudit  uint8 = 42
 )
 
+// Patient tells whether nobody waits for messages of a kind.
+func Patient(kind uint8) bool { return kind == kindTold }
+
 // urgent marks what goes in front of everything else that waits for a shard (cluster.Urgent).
 const urgent uint8 = 1 << 7

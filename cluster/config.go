@@ -38,6 +38,9 @@ type Config struct {
 	// Deliver takes a message for a shard of this node. It must not block. The body stays as it is but may be a part of
 	// a longer buffer: what is kept should be copied.
 	Deliver func(shard uint16, kind uint8, body []byte)
+	// Patient names the kinds of messages to shards that nobody waits for: they leave with the next one to the same node, or
+	// after 50 ms. Nil: there are none.
+	Patient func(kind uint8) bool
 	// Direct takes a message to this node itself, like Deliver.
 	Direct func(from string, kind uint8, body []byte)
 	// Answer answers what another node's Ask wants to know, like Deliver. Nil: such questions stay unanswered.

@@ -142,7 +142,7 @@ func (f *fabric) send(node string, fr frame) error {
 	if l == nil {
 		return ErrUnknownNode
 	}
-	err := l.send(fr)
+	err := l.send(fr, fr.class == toShard && f.cfg.Patient != nil && f.cfg.Patient(fr.kind))
 	if err == nil {
 		f.stats.Sent.Add(1)
 	}

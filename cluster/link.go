@@ -58,8 +58,12 @@ func (t *token) Serialize() (remote.RootSerialized, error) {
 // IgnoreDeadLetterLogging says that a token that ends nowhere is no loss.
 func (*token) IgnoreDeadLetterLogging() {}
 
-// send queues the frame: ErrOverflow where there is no room, ErrUnknownNode once the link is closed.
-func (l *link) send(f frame) error {
+// maxPatient is how many bytes may wait for somebody who does not.
+const maxPatient = 64 << 10
+
+// send queues the frame: ErrOverflow where there is no room, ErrUnknownNode once the link is closed. One that is patient is not
+// worth a parcel of its own.
+func (l *link) send(f frame, patient bool) error {
 	l.mu.Lock()
 	switch {
 	case l.closed:
@@ -70,7 +74,10 @@ func (l *link) send(f frame) error {
 		return ErrOverflow
 	}
 	l.records = appendFrame(l.records, f)
-	t := l.invite()
+	var t *token
+	if !patient || len(l.records) > maxPatient {
+		t = l.invite()
+	}
 	l.mu.Unlock()
 	if t != nil {
 		l.post(t)
@@ -137,7 +144,7 @@ func (l *link) failed() {
 	l.retry = time.Now().Add(retryAfter)
 }
 
-// nudge posts a token that could not be posted before. It reports whether the last one seems lost.
+// nudge posts a token for what could not leave before, or was patient. It reports whether the last one seems lost.
 func (l *link) nudge() (lost bool) {
 	l.mu.Lock()
 	t := l.invite()

@@ -53,7 +53,7 @@ func TestLinkKeepsOrderAndLosesNothing(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			switch rapid.IntRange(0, 3).Draw(t, "step") {
 			case 0, 1:
-				if err := l.send(frame{class: toShard, view: next}); err != nil {
+				if err := l.send(frame{class: toShard, view: next}, rapid.Bool().Draw(t, "patient")); err != nil {
 					t.Fatal(err)
 				}
 				next++
@@ -88,7 +88,7 @@ func TestLinkIsBounded(t *testing.T) {
 	var err error
 	sent := 0
 	for err == nil {
-		err = l.send(frame{class: toShard, body: make([]byte, 100)})
+		err = l.send(frame{class: toShard, body: make([]byte, 100)}, false)
 		sent++
 	}
 	if !errors.Is(err, ErrOverflow) || len(l.records) > 1000 || len(*posted) != 1 {
@@ -97,7 +97,7 @@ func TestLinkIsBounded(t *testing.T) {
 	if left := l.close(); len(left) != sent-1 {
 		t.Fatalf("%d of %d frames are given back", len(left), sent-1)
 	}
-	if err := l.send(frame{}); !errors.Is(err, ErrUnknownNode) {
+	if err := l.send(frame{}, false); !errors.Is(err, ErrUnknownNode) {
 		t.Fatalf("after close: %v", err)
 	}
 	if b := (*posted)[0].fetch((*posted)[0].turn); b != nil {
@@ -109,7 +109,7 @@ func TestLongQueuesLeaveInParts(t *testing.T) {
 	l, posted := testLink(64 << 20)
 	sizes := []int{100, maxParcel / 2, maxParcel, MaxBody, 5, maxParcel / 3, maxParcel / 3, maxParcel / 3, 7}
 	for i, size := range sizes {
-		if err := l.send(frame{class: toShard, view: uint64(i), body: make([]byte, size)}); err != nil {
+		if err := l.send(frame{class: toShard, view: uint64(i), body: make([]byte, size)}, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,4 +129,38 @@ func TestLongQueuesLeaveInParts(t *testing.T) {
 	if !slices.Equal(got, sizes) || parts < 5 {
 		t.Fatalf("%v in %d parcels, want %v", got, parts, sizes)
 	}
+}
+
+// TestLinkPatience: what is patient leaves with the next that is not, when it has become much, or with a nudge.
+func TestLinkPatience(t *testing.T) {
+	l, posted := testLink(1 << 20)
+	send := func(patient bool, size int) {
+		t.Helper()
+		if err := l.send(frame{class: toShard, body: make([]byte, size)}, patient); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave := func(why string, want int) {
+		t.Helper()
+		if len(*posted) != 1 {
+			t.Fatalf("%s: %d tokens", why, len(*posted))
+		}
+		first := (*posted)[0]
+		*posted = nil
+		if got := fetched(t, first.fetch(first.turn)); len(got) != want {
+			t.Errorf("%s: %d frames, not %d", why, len(got), want)
+		}
+	}
+	send(true, 10)
+	send(true, 10)
+	if len(*posted) != 0 {
+		t.Fatal("a parcel for who is patient")
+	}
+	send(false, 10)
+	leave("with another", 3)
+	send(true, 10)
+	l.nudge()
+	leave("with a nudge", 1)
+	send(true, maxPatient)
+	leave("much", 1)
 }

@@ -29,6 +29,7 @@ func (n *Node) join(p *phases) (*cluster.Cluster, error) {
 		Name: n.cfg.Node.Name, Bind: k.Bind, RemoteBind: k.RemoteBind, Advertise: k.Advertise, Join: k.Join, SecretKey: k.key(), TLS: keys,
 		Meta:     cluster.Meta{Client: n.advertised(), Version: versionOf(version, debug.ReadBuildInfo)},
 		Deliver:  func(_ uint16, kind uint8, body []byte) { n.system.Deliver(kind, body) },
+		Patient:  actors.Patient,
 		Direct:   func(_ string, kind uint8, body []byte) { n.system.Direct(kind, body) },
 		Changed:  func(v *cluster.View, _, lost []uint16) { n.system.Moved(placement{v}, lost) },
 		Opened:   func(shards []uint16) { n.system.Opened(shards) },

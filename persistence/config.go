@@ -26,6 +26,7 @@ const (
 	patientWait   = 10 * time.Millisecond   // how long a transition that nobody waits for looks for company
 	sharedPace    = 2500 * time.Microsecond // between the beginnings of two commits, with Postgres
 	maxPace       = 3 * time.Millisecond    // and with much to do, with any store
+	maxOthers     = 4                       // nodes on the same database that make it longer
 	busyFlow      = 4500                    // entries per second up to which there is little to do
 	fullFlow      = 8000                    // and from which there is much
 	closeTimeout  = 5 * time.Second         // how long Close waits for a commit on a disk that has failed

@@ -54,6 +54,10 @@ func OpenPostgres(c Config) (*Postgres, error) {
 	return p, nil
 }
 
+// Shared tells how many nodes, this one included, commit to the database: the more they are, the longer each looks for company,
+// since a commit costs the database the same whatever is in it.
+func (p *Postgres) Shared(nodes int) { p.queue.nodes.Store(int64(nodes)) }
+
 func (p *Postgres) open() error {
 	if p.config.DSN == "" {
 		return errors.New("it is empty: a connection string is needed")

@@ -3,6 +3,7 @@ package persistence
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"carillon/actors/call"
@@ -67,9 +68,10 @@ type queue struct {
 	bytes int  // of records in one group; the first record always fits
 	pace  pace // between the beginnings of two groups, unless the second is full
 
-	began time.Time   // the committer's own: the last group
-	flow  flow        // the committer's own
-	timer *time.Timer // the committer's own
+	began time.Time    // the committer's own: the last group
+	flow  flow         // the committer's own
+	timer *time.Timer  // the committer's own
+	nodes atomic.Int64 // which commit to the same database; zero: this one
 
 	mu      sync.Mutex
 	waiting []*entry
@@ -157,7 +159,7 @@ func (q *queue) wait() bool {
 			continue
 		}
 		now := time.Now()
-		next := q.began.Add(q.pace.at(q.flow.rate))
+		next := q.began.Add(q.pause())
 		switch {
 		case urgent > 0:
 		case alone.IsZero():
@@ -174,6 +176,13 @@ func (q *queue) wait() bool {
 		}
 		q.doze(next.Sub(now))
 	}
+}
+
+// pause is how long to wait from one group's beginning to the next. Nodes that commit to one database share what it can do: each
+// further one makes all wait for half as long again.
+func (q *queue) pause() time.Duration {
+	d := q.pace.at(q.flow.rate)
+	return d + d*time.Duration(min(max(0, q.nodes.Load()-1), maxOthers))/2
 }
 
 // look tells how many wait, how many of them aren't patient, and whether the queue has stopped.

@@ -108,6 +108,16 @@ func TestPaceAt(t *testing.T) {
 	same(t, "a fixed one", pace{least: time.Second, most: time.Second}.at(5), time.Second)
 }
 
+// TestPauseOfMany: nodes on one database begin their groups less often, within bounds.
+func TestPauseOfMany(t *testing.T) {
+	const ms = time.Millisecond
+	q := newQueue(maxGroupBytes, pace{least: 2 * ms, most: 2 * ms})
+	for nodes, want := range map[int64]time.Duration{0: 2 * ms, 1: 2 * ms, 2: 3 * ms, 3: 4 * ms, 5: 6 * ms, 100: 6 * ms} {
+		q.nodes.Store(nodes)
+		same(t, "pause", q.pause(), want)
+	}
+}
+
 // TestFullGroupDoesNotWait: the pace doesn't bound how much is written.
 func TestFullGroupDoesNotWait(t *testing.T) {
 	inQueue(t, pace{least: time.Hour, most: time.Hour}, func(q *queue, taken <-chan group) {

@@ -27,11 +27,16 @@ func (n *Node) join(p *phases) (*cluster.Cluster, error) {
 	}
 	c, err := cluster.Open(cluster.Config{
 		Name: n.cfg.Node.Name, Bind: k.Bind, RemoteBind: k.RemoteBind, Advertise: k.Advertise, Join: k.Join, SecretKey: k.key(), TLS: keys,
-		Meta:     cluster.Meta{Client: n.advertised(), Version: versionOf(version, debug.ReadBuildInfo)},
-		Deliver:  func(_ uint16, kind uint8, body []byte) { n.system.Deliver(kind, body) },
-		Patient:  actors.Patient,
-		Direct:   func(_ string, kind uint8, body []byte) { n.system.Direct(kind, body) },
-		Changed:  func(v *cluster.View, _, lost []uint16) { n.system.Moved(placement{v}, lost) },
+		Meta:    cluster.Meta{Client: n.advertised(), Version: versionOf(version, debug.ReadBuildInfo)},
+		Deliver: func(_ uint16, kind uint8, body []byte) { n.system.Deliver(kind, body) },
+		Patient: actors.Patient,
+		Direct:  func(_ string, kind uint8, body []byte) { n.system.Direct(kind, body) },
+		Changed: func(v *cluster.View, _, lost []uint16) {
+			n.system.Moved(placement{v}, lost)
+			if s, ok := n.store.(commons); ok {
+				s.Shared(len(v.Members))
+			}
+		},
 		Opened:   func(shards []uint16) { n.system.Opened(shards) },
 		Disputed: func(shards []uint16) { n.system.Disputed(shards) },
 		Paused:   func() { n.system.Paused() },
@@ -43,6 +48,9 @@ func (n *Node) join(p *phases) (*cluster.Cluster, error) {
 	}
 	return c, nil
 }
+
+// commons is a store that other nodes commit to.
+type commons interface{ Shared(nodes int) }
 
 // joinError names the setting that an address belongs to.
 func joinError(k ClusterConfig, err error) error {

@@ -171,6 +171,13 @@ func (a *callActor) own(op call.Command) call.Code { return a.step(context.Backg
 
 // step applies a command, saves, and only then tells and answers. c is the command's envelope, nil for the owner's own.
 func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.Code {
+	lent := eventRoom.Get().(*[]call.Event)
+	a.scratch.Lend(*lent)
+	defer func() {
+		if *lent = a.scratch.Return(); cap(*lent) <= maxEventRoom {
+			eventRoom.Put(lent)
+		}
+	}()
 	for range maxConflicts {
 		next, events, err := a.apply(a.state, op, a.host.Now())
 		if a.presumed && err != nil { // what is refused now may have been done before
@@ -217,9 +224,7 @@ func (a *callActor) step(ctx context.Context, op call.Command, c *command) call.
 		a.state, a.presumed = next, false
 		var refused *call.Refusal
 		errors.As(err, &refused)
-		code := a.finish(events, c, refused)
-		a.scratch.Forget()
-		return code
+		return a.finish(events, c, refused)
 	}
 	return a.fail(c, call.Internal, "the call is written by too many owners")
 }

@@ -36,5 +36,10 @@ func (p *patience) limit(ctx context.Context, now time.Time) (context.Context, c
 	return p.shared, func() {}
 }
 
-// transitions are used again: a Store keeps none.
-var transitions = sync.Pool{New: func() any { return new([1]call.Transition) }}
+// What is used again by one call after another: a Store keeps no transitions, and events are told when a step is over.
+var (
+	transitions = sync.Pool{New: func() any { return new([1]call.Transition) }}
+	eventRoom   = sync.Pool{New: func() any { return new([]call.Event) }}
+)
+
+const maxEventRoom = 64 // a longer slice is left to the collector

@@ -156,7 +156,7 @@ func (r *report) judge() {
 	say(r.Audit.Wrong > 0, "%d entries of the users' lists are not what was acknowledged, or cannot be read", r.Audit.Wrong)
 	if c.Offered > 0 {
 		percent := 100 * float64(c.Refused) / float64(c.Offered)
-		say(percent > r.Scenario.MaxRefused, "%.2f %% of the calls were refused, more than %v %% (max_refused)", percent, r.Scenario.MaxRefused)
+		say(percent > r.Scenario.MaxRefused, "%d of %d calls were refused, more than %v %% (max_refused)", c.Refused, c.Offered, r.Scenario.MaxRefused)
 		say(c.Right == 0, "no call went right")
 	}
 }

@@ -43,6 +43,26 @@ func TestAcknowledgementsInARow(t *testing.T) {
 	}
 }
 
+// They count, too, when the call's own time is over meanwhile: what is told then is only that.
+func TestAcknowledgementsAtTheEnd(t *testing.T) {
+	p := newPlay(Common)
+	p.ring = retryAfter
+	events, _ := p.step(p.command(OpInvite, "A1", "B"))
+	p.now = p.now.Add(retryAfter)
+	for _, u := range []UserID{"A", "B"} {
+		if got, _ := p.step(Command{Op: OpTold, User: u, Seq: events[0].Seq}); len(awake(got)) != 0 {
+			t.Errorf("with the word of %s: told %+v", u, awake(got))
+		}
+	}
+	if p.s.Deadline().After(p.now) {
+		t.Fatalf("due at %v", p.s.Deadline())
+	}
+	got, _ := p.step(Command{Op: OpTick})
+	if heard := heard(got, "A1", EventUserState); len(heard) != 1 || len(heard[0].Changed) != 1 || heard[0].Changed[0] != "B" {
+		t.Errorf("A1 hears %+v, want one state event about B", awake(got))
+	}
+}
+
 func TestCallerHearsEndedThoughHisCreationIsUnacknowledged(t *testing.T) {
 	p := newPlay(Advanced)
 	_, _ = p.step(p.command(OpInvite, "A1", "B"))

@@ -31,7 +31,7 @@ func TestScratchIsNotSeen(t *testing.T) {
 				t.Fatalf("%s with scratch has changed the state that it was given", c.Op)
 			}
 			if rapid.Bool().Draw(t, "told") {
-				scratch.Forget()
+				scratch.Lend(scratch.Return())
 			}
 			switch rapid.SampledFrom([]string{"saved", "saved", "not saved", "loaded"}).Draw(t, "then") {
 			case "saved":

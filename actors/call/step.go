@@ -7,22 +7,26 @@ import (
 
 // Step applies c to s at instant now and gives the next state, what must be told once that state is durable, and the
 // refusal, if any. It is pure. A deadline that is due is applied before c (SPEC 2, Races). The returned state must be
-// saved before anything is told when its Revision differs from that of s; a failed save means dropping it.
+// saved before anything is told when its Revision differs from that of s; a failed save means dropping it. OpTold applies
+// nothing that is due, an OpTick must follow.
 //
 // A command whose ID is remembered changes nothing and gives its first outcome again. The error is a *Refusal or nil; a
 // refused user command leaves its outcome in the state, unless the call has ended or does not exist.
 func Step(s State, c Command, now time.Time) (State, []Event, error) {
-	return new(Scratch).Step(s, c, now) // whose events nobody gives back
+	return new(Scratch).Step(s, c, now)
 }
 
 func (t *turn) step(c Command) (State, []Event, error) {
-	t.applyDue()
-	err := t.apply(c)
-	t.emit()
-	if c.Op != OpTold { // there may be more of these at hand
+	var err error
+	if c.Op == OpTold { // what is due comes after it: there may be more of these at hand, and whoever has heard is not told again
+		t.told(c)
+	} else {
+		t.applyDue()
+		err = t.apply(c)
+		t.emit()
 		t.repeat()
+		t.watch()
 	}
-	t.watch()
 	t.close()
 	if t.durable {
 		t.s.Revision++
@@ -41,9 +45,6 @@ type turn struct {
 func (t *turn) apply(c Command) error {
 	switch c.Op {
 	case OpTick:
-		return nil
-	case OpTold:
-		t.told(c)
 		return nil
 	case OpReceipt:
 		t.receipt(c)

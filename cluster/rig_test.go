@@ -26,6 +26,7 @@ type rig struct {
 	t        *testing.T
 	dir      string
 	tls      bool
+	calm     bool // of nodes that are started from now on
 	nodes    map[string]*node
 	ports    []int
 	settings map[string]setting
@@ -113,6 +114,7 @@ func (n *node) addrs() []string { return []string{n.setting.Bind, n.setting.Remo
 func (r *rig) start(name string, join ...string) *node {
 	r.t.Helper()
 	n := &node{t: r.t, setting: r.setting(name)}
+	n.setting.Calm = r.calm
 	n.news = sync.NewCond(&n.mu)
 	for _, other := range join {
 		n.setting.Join = append(n.setting.Join, r.setting(other).Bind)

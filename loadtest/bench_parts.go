@@ -17,8 +17,8 @@ const (
 	benchWarmup  = 2 * time.Second
 	benchTime    = 8 * time.Second
 	relayTime    = 6 * time.Second
-	nearFull     = 0.95 // of the capacity, at which hardly anything is refused
-	tooMuch      = 0.95 // what is offered next when something failed, of what was offered
+	nearFull     = 0.9  // of the capacity, at which hardly anything is refused
+	tooMuch      = 0.9  // what is offered next when something failed, of what was offered
 	sharedLoad   = 0.25 // of the capacity on one node, which three nodes on the same processor can do
 	storedLoad   = 0.55 // of it: near saturation with PostgreSQL on the same processor
 )
@@ -138,7 +138,7 @@ func (b *benchmark) measureSetup(ctx context.Context) error {
 			return err
 		}
 	}
-	f.Half, err = b.offer(ctx, full/2, asIs)
+	f.Half, err = b.offer(ctx, cmp.Or(f.Clean, full)/2, asIs)
 	return err
 }
 

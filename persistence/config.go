@@ -27,8 +27,8 @@ const (
 	sharedPace    = 2500 * time.Microsecond // between the beginnings of two commits, with Postgres
 	maxPace       = 3 * time.Millisecond    // and with much to do, with any store
 	maxOthers     = 4                       // nodes on the same database that make it longer
-	busyFlow      = 4500                    // entries per second up to which there is little to do
-	fullFlow      = 8000                    // and from which there is much
+	busyFlow      = 5000                    // entries per second up to which there is little to do
+	fullFlow      = 10000                   // and from which there is much
 	closeTimeout  = 5 * time.Second         // how long Close waits for a commit on a disk that has failed
 	slowDisk      = 5 * time.Second         // an operation of the file system that takes longer is reported
 )

@@ -134,7 +134,6 @@ func decodeOfGateway(kind uint8, body []byte, now time.Time) (arrival, bool) {
 	}
 }
 
-// decodeForSession reads what calls and other owners say to sessions.
 func seenIn(m *wire.NodeSeen, now time.Time) session.Seen {
 	s := session.Seen{Conn: connIn(m.GetConn()), Heard: m.GetHeard(), Silent: m.GetSilent()}
 	if m.GetAtUs() != 0 {
@@ -143,6 +142,7 @@ func seenIn(m *wire.NodeSeen, now time.Time) session.Seen {
 	return s
 }
 
+// decodeForSession reads what calls and other owners say to sessions.
 func decodeForSession(kind uint8, body []byte) (arrival, bool) {
 	switch kind {
 	case kindTell:

@@ -37,6 +37,11 @@ func newWorkers() *workers { return &workers{slots: runtime.GOMAXPROCS(0)} }
 func (w *workers) Schedule(run func()) {
 	w.mu.Lock()
 	if w.busy >= w.slots {
+		if len(w.queue) == cap(w.queue) && w.head > len(w.queue)/2 { // as in mailbox.post: it may never run dry
+			left := copy(w.queue, w.queue[w.head:])
+			clear(w.queue[left:])
+			w.queue, w.head = w.queue[:left], 0
+		}
 		w.queue = append(w.queue, run)
 		w.mu.Unlock()
 		return

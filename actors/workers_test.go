@@ -125,6 +125,23 @@ func TestWorkersClose(t *testing.T) {
 	})
 }
 
+// TestWorkersForget: a queue that never runs dry must not remember what it has run.
+func TestWorkersForget(t *testing.T) {
+	w := &workers{}
+	for range 10 {
+		w.Schedule(func() {})
+	}
+	for range 100_000 {
+		w.Schedule(func() {})
+		if w.pop() == nil {
+			t.Fatal("nothing is queued")
+		}
+	}
+	if len(w.queue)-w.head != 10 || cap(w.queue) > 100 {
+		t.Errorf("%d wait, room for %d", len(w.queue)-w.head, cap(w.queue))
+	}
+}
+
 // stuck is a store that answers when it is told to.
 type stuck struct {
 	Store
